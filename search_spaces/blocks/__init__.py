@@ -1,0 +1,1 @@
+"""The block generator: what an Architecture is made of, in torch."""
