@@ -1,0 +1,82 @@
+"""The metrics an architecture is judged by, one row each: column, label, unit, direction, display scale.
+
+Everything that names a metric (objectives of a study, columns of a results frame, axes, budgets, table headings) reads
+this table, so that a number has one name and one unit everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from explorer.record import Evaluation, Latency
+from search_spaces.errors import InputError
+
+
+class MetricError(InputError):
+    """Objectives or budgets that are none; one line."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str  # as an objective or a budget: "latency"
+    column: str  # in a results frame: "latency_ms", in the base unit
+    label: str  # "Latency"
+    unit: str  # of the displayed number: "ms"
+    direction: Literal["maximize", "minimize"]
+    scale: float  # displayed number = stored number * scale
+    digits: int  # significant digits displayed; whole numbers keep all of theirs
+    read: Callable[[Evaluation], float | None]  # the stored number of an evaluation; None where it was not measured
+
+    @property
+    def maximize(self) -> bool:
+        return self.direction == "maximize"
+
+    @property
+    def quantity(self) -> str:
+        """Label with its unit, for an axis or a heading: "Latency, ms"."""
+        return f"{self.label}, {self.unit}"
+
+    def number(self, value: float) -> str:
+        """A stored number as displayed, without unit: 4490566656 MACs -> "4491"."""
+        shown = value * self.scale
+        if shown == 0 or not math.isfinite(shown):
+            return f"{shown:g}"
+        return f"{shown:.{max(self.digits - 1 - math.floor(math.log10(abs(shown))), 0)}f}"
+
+    def text(self, value: float) -> str:
+        """A stored number with its unit: "2.31 ms"."""
+        return f"{self.number(value)} {self.unit}"
+
+
+def _median(latency: Latency | None) -> float | None:
+    return None if latency is None else latency.median_ms
+
+
+METRICS: dict[str, Metric] = {
+    row.name: row
+    for row in (
+        Metric("accuracy", "accuracy", "Top-1 (proxy)", "%", "maximize", 1, 3, lambda e: e.accuracy),
+        Metric("latency", "latency_ms", "Latency", "ms", "minimize", 1, 3, lambda e: _median(e.latency)),
+        Metric("macs", "macs", "MACs", "M", "minimize", 1e-6, 3, lambda e: e.macs),
+        Metric("params", "params", "Parameters", "M", "minimize", 1e-6, 3, lambda e: e.params),
+        Metric("memory", "memory_mb", "Peak memory", "MiB", "minimize", 1, 3, lambda e: e.peak_memory_mb),
+    )
+}
+
+
+def metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+    """The rows of these names, in their order; MetricError for an unknown, a repeated or no name.
+
+    >>> [row.column for row in metrics(("accuracy", "latency"))]
+    ['accuracy', 'latency_ms']
+    """
+    wanted = tuple(names)
+    for name in wanted:
+        if name not in METRICS:
+            raise MetricError(f"unknown metric {name!r}; the metrics are: {', '.join(METRICS)}")
+    if len(set(wanted)) < len(wanted) or not wanted:
+        raise MetricError(f"objectives must be one or more different metrics, not {', '.join(wanted) or 'none'}")
+    return tuple(METRICS[name] for name in wanted)

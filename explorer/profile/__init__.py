@@ -1,0 +1,85 @@
+"""What an architecture costs: counted, and measured on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explorer.record import Latency, Precision, Record
+from search_spaces.architecture import Architecture
+from search_spaces.cost import Layer, cost
+from search_spaces.shipped import find
+
+if TYPE_CHECKING:
+    from explorer.profile.lease import OnWait
+
+
+class Profile(Record):
+    """What one architecture costs; latency and memory are None where they were not measured."""
+
+    id: str
+    name: str | None
+    image_size: int  # pixels, square
+    params: int
+    params_folded: int  # after Conv-BN folding, as deployed
+    macs: int  # multiply-adds, one image
+    activations: int  # elements, one image
+    latency: Latency | None
+    peak_memory_mb: float | None  # MiB
+    layers: tuple[Layer, ...]
+
+
+def profile(
+    architecture: Architecture | str | Path,
+    *,
+    latency: bool = True,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 1,
+    runtime: str = "eager",
+    threads: int = 1,
+    verify: bool = False,
+    on_wait: OnWait | None = None,
+) -> Profile:
+    """What an architecture, a preset by name, or an architecture file costs.
+
+    Counts are closed-form; `verify` counts once more on the built network with fvcore, and raises where they differ.
+    Latency is that of the folded network with random weights.
+
+    >>> profile("swin_t", device="cuda", precision="fp16").latency.median_ms
+    """
+    if not isinstance(architecture, Architecture):
+        architecture = Architecture.load(find(architecture, "presets"))
+    counts = cost(architecture)
+    measured, memory = None, None
+    if latency or verify:
+        from explorer.profile.latency import measure, resolve_device
+        from explorer.profile.memory import peak_memory_mb
+        from search_spaces.blocks.network import build
+
+        where = str(resolve_device(device))
+        network = build(architecture)
+        shape = {"image_size": architecture.image_size, "in_channels": architecture.in_channels}
+        if verify:
+            from explorer.profile.flops import count
+
+            counted = count(network, **shape)
+            if (counted.macs, counted.activations) != (counts.macs, counts.activations):
+                raise AssertionError(f"closed form {counts} is not what fvcore counts: {counted.macs} MACs")
+        if latency:
+            folded = network.fuse()
+            how = {"device": where, "precision": precision, "batch_size": batch_size}
+            measured = measure(folded, **shape, **how, runtime=runtime, threads=threads, on_wait=on_wait)  # type: ignore[arg-type]
+            memory = peak_memory_mb(folded, **shape, **how)  # type: ignore[arg-type]
+    return Profile(
+        id=architecture.id,
+        name=architecture.name,
+        image_size=architecture.image_size,
+        params=counts.params,
+        params_folded=counts.params_folded,
+        macs=counts.macs,
+        activations=counts.activations,
+        latency=measured,
+        peak_memory_mb=memory,
+        layers=counts.layers,
+    )

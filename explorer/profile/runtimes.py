@@ -1,0 +1,66 @@
+"""Ways to execute a network, each a function that prepares one forward pass to be called again and again.
+
+`RUNTIMES[name](model, example, precision)` returns a callable without arguments: one forward pass of `example`, which
+stays on its device. A new runtime is a function of this type, in a small file of its own, and one line in `RUNTIMES`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from explorer.record import Precision
+from search_spaces.errors import InputError
+
+Forward = Callable[[], Any]  # one forward pass; what it returns, on a GPU perhaps before it is computed
+Prepare = Callable[[nn.Module, Tensor, Precision], Forward]  # (folded model, example (B, C, H, W), precision)
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def place(model: nn.Module, example: Tensor, precision: Precision) -> tuple[nn.Module, Tensor]:
+    """A copy of `model` in eval mode on the example's device, and the example, both channels-last in `precision`.
+
+    The weights themselves are converted, as in deployment: autocast would time its casts on every pass.
+    """
+    dtype = DTYPES[precision]
+    # Module.to takes a memory format since torch 1.5; it applies it to 4-D weights alone
+    placed = copy.deepcopy(model).eval().to(example.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed, example.to(dtype, memory_format=torch.channels_last)
+
+
+def example_images(batch_size: int, in_channels: int, image_size: int, device: torch.device) -> Tensor:
+    """Images (batch_size, in_channels, image_size, image_size), of noise: on zeros a GPU is faster than it is."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch_size, in_channels, image_size, image_size, generator=generator).to(device)
+
+
+@contextmanager
+def on_unsupported_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Turns torch's "not implemented for 'Half'" into a ValueError of one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "not implemented for" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"precision={precision!r} does not run on {device}: {reason}; use fp32") from error
+
+
+def prepare_eager(model: nn.Module, example: Tensor, precision: Precision) -> Forward:
+    """PyTorch as it is written, operator by operator."""
+    placed, resident = place(model, example, precision)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return placed(resident)
+
+    return forward
+
+
+RUNTIMES: dict[str, Prepare] = {"eager": prepare_eager}
