@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from search_spaces.document import Document, read_document
+from search_spaces.document import MAX_STAGES, Document, Loc, read_document, short
 
 FORMAT: Literal["vitscape/architecture@1"] = "vitscape/architecture@1"
 
@@ -43,12 +43,18 @@ class ConvStem(Spec):
     position: Literal["none", "absolute"] = "none"
 
 
+def _shift(value: Any) -> Any:
+    if value == "half" or (type(value) is int and value >= 0):
+        return value
+    raise _impossible(f"{short(value)} is not allowed; use 0 to size - 1, or half")
+
+
 class WindowMixer(Spec):
     """Window attention; odd blocks of the stage shift their windows (Swin, section 3.2)."""
 
     kind: Literal["window"] = "window"
     size: Count = 7  # tokens along one side
-    shift: Annotated[int, Field(strict=True, ge=0)] | Literal["half"] = "half"  # tokens; half is size // 2
+    shift: Annotated[int | Literal["half"], BeforeValidator(_shift)] = "half"  # tokens; half is size // 2
     heads: Count = 3
     relative_position_bias: Annotated[bool, Field(strict=True)] = True
 
@@ -165,7 +171,7 @@ class Head(Spec):
 class Published(Spec):
     """What the paper reports for a preset, by its own training recipe; no part of the network."""
 
-    top1: float  # ImageNet-1k top-1, %
+    top1: Annotated[float, Field(strict=True, ge=0, le=100)]  # ImageNet-1k top-1, %
     source: str
 
 
@@ -186,7 +192,7 @@ class Architecture(Spec):
     classes: Count = 1000
     drop_path: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0  # of the last block; linear from 0
     stem: Stem
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=16)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=MAX_STAGES)]
     head: Head = Head()
 
     @model_validator(mode="after")
@@ -213,7 +219,8 @@ class Architecture(Spec):
         """The one spelling of this network: every field as it takes effect, without name and remarks."""
         stages = tuple(canonical_stage(stage, side) for stage, side in zip(self.stages, self.maps, strict=True))
         bare: dict[str, None] = {"name": None, "description": None, "published": None}
-        return self.model_copy(update={**bare, "stages": stages})
+        drop_path = abs(self.drop_path)  # -0.0 is 0.0
+        return self.model_copy(update={**bare, "stages": stages, "drop_path": drop_path})
 
     @cached_property
     def id(self) -> str:
@@ -254,7 +261,18 @@ def parse_architecture(document: Document) -> Architecture:
     try:
         return Architecture.model_validate(document.data)
     except ValidationError as error:
-        raise document.explain(error) from None
+        raise document.explain(error, known_at=_known_at) from None
+
+
+def _known_at(loc: Loc) -> tuple[str, ...]:
+    """The fields that may be written at a place in pydantic's terms, or the kinds where none is chosen."""
+    for part, kinds in (("mixer", MIXERS), ("stem", STEMS)):
+        if part in loc:
+            chosen = loc[loc.index(part) + 1 : loc.index(part) + 2]
+            return tuple(kinds[str(chosen[0])].model_fields) if chosen else tuple(kinds)
+    parts: dict[str, type[Spec]] = {"stages": Stage, "head": Head, "published": Published}
+    within = len(loc) > 1 or loc in (("head",), ("published",))
+    return tuple((parts.get(str(loc[0]), Architecture) if within else Architecture).model_fields)
 
 
 def check_format(document: Document, *accepted: str) -> None:

@@ -5,7 +5,6 @@ The schema of `Architecture` decides which list is a choice: every one except `s
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from search_spaces.architecture import MIXERS, STEMS, Architecture, Head, Spec, Stage
-from search_spaces.document import Document, Loc
+from search_spaces.document import MAX_STAGES, Document, Loc, not_a_mapping, short, stage_count, way_out
 
 Value: TypeAlias = int | float | str | bool | None
 
@@ -70,14 +69,10 @@ def parse_nodes(document: Document) -> Mapping:
 
 def _mapping(model: type[Spec], data: Any, loc: Loc, document: Document) -> Mapping:
     if not isinstance(data, dict):
-        raise document.error(loc, f"{data!r} is not a mapping of {', '.join(model.model_fields)}")
+        raise document.error(loc, not_a_mapping(data, model.model_fields))
     for key in data:
         if key not in model.model_fields:
-            close = difflib.get_close_matches(str(key), model.model_fields, 1)
-            known = ", ".join(name for name in model.model_fields if name != "kind")
-            raise document.error(
-                (*loc, key), f"not known; did you mean {close[0]}?" if close else f"use one of {known}"
-            )
+            raise document.error((*loc, key), f"is not known here; {way_out(key, model.model_fields)}")
     fields: dict[str, Leaf | Choice | tuple[Choice, ...]] = {}
     for name, info in model.model_fields.items():
         here = (*loc, name)
@@ -92,7 +87,7 @@ def _mapping(model: type[Spec], data: Any, loc: Loc, document: Document) -> Mapp
             fields[name] = _choice(NESTED[name], data[name], here, document)
         else:
             fields[name] = _leaf(info, data[name], here, document)
-    if {"partial_channels", "partial_ratio"} <= data.keys():
+    if data.get("partial_channels") is not None and data.get("partial_ratio") is not None:
         raise document.error((*loc, "partial_ratio"), "says the same thing as partial_channels; keep one")
     return Mapping(model, fields)
 
@@ -104,10 +99,10 @@ def _default(name: str, info: FieldInfo, loc: Loc, document: Document) -> Leaf |
 
 
 def _stages(data: Any, loc: Loc, document: Document) -> tuple[Choice, ...]:
-    if not isinstance(data, list) or not data:
-        raise document.error(loc, f"{data!r} is not a list of stages")
-    if len(data) > 16:
-        raise document.error(loc, f"{len(data)} stages; the most is 16")
+    if not isinstance(data, list):
+        raise document.error(loc, f"{short(data)} is not a list of stages")
+    if not 1 <= len(data) <= MAX_STAGES:
+        raise document.error(loc, stage_count(data))
     return tuple(_choice({"": Stage}, stage, (*loc, i), document) for i, stage in enumerate(data))
 
 
@@ -118,13 +113,13 @@ def _choice(kinds: dict[str, type[Spec]], data: Any, loc: Loc, document: Documen
     alternatives, names = [], []
     for here, item in items:
         if not isinstance(item, dict):
-            raise document.error(here, f"{item!r} is not a mapping" + (" with a `kind`" if "" not in kinds else ""))
+            raise document.error(here, not_a_mapping(item, kinds[""].model_fields if "" in kinds else kinds))
         if "" in kinds:
             kind = ""
         elif "kind" not in item:
             raise document.error(here, f"`kind` is missing; use one of {', '.join(kinds)}")
-        elif item["kind"] not in kinds:
-            raise document.error((*here, "kind"), f"{item['kind']!r} is not known; use one of {', '.join(kinds)}")
+        elif item["kind"] not in tuple(kinds):  # a list of kinds cannot be looked up
+            raise document.error((*here, "kind"), f"{short(item['kind'])} is not known; {way_out(item['kind'], kinds)}")
         else:
             kind = item["kind"]
         alternatives.append(_mapping(kinds[kind], item, here, document))
@@ -161,7 +156,7 @@ def _options(
             except ValidationError as error:
                 raise document.explain(error, here) from None
         if value in options:
-            raise document.error(here, f"{value!r} is listed twice")
+            raise document.error(here, f"{short(value)} is listed twice; keep one")
         options.append(value)
     return tuple(options)
 
@@ -169,10 +164,10 @@ def _options(
 def _range(info: FieldInfo, data: dict[str, Any], loc: Loc, document: Document) -> Leaf:
     shape = "{from: 16, to: 64, step: 16}"
     if set(data) != {"from", "to", "step"}:
-        raise document.error(loc, f"{data!r} is no range; a range is written {shape}")
+        raise document.error(loc, f"{short(data)} is no range; a range is written {shape}")
     for key, value in data.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e9:
-            raise document.error((*loc, key), f"{value!r} is not a number; a range is written {shape}")
+            raise document.error((*loc, key), f"{short(value)} is not a number; a range is written {shape}")
     low, high, step = (Decimal(str(data[key])) for key in ("from", "to", "step"))
     if step <= 0 or high < low:
         raise document.error(loc, f"from {low} to {high} by {step} is empty; `to` must not be below `from`, `step` > 0")

@@ -43,7 +43,8 @@ def possible_shifts(shifts: Leaf, size: Value) -> tuple[Value, ...]:
     return tuple(s for s in shifts.options if s == "half" or (isinstance(s, int) and s < size))
 
 
-def why_impossible(part: Mapping) -> str:
+def why_impossible(part: Mapping) -> tuple[str | None, str]:
+    """(the field of the first mixer, if it is one alone, that leaves nothing possible; what is wrong with it)"""
     widths = part.leaf("width").options
     mixer = part.choice("mixer").alternatives[0]
     for field in ("heads", "size", "partial_channels"):
@@ -52,13 +53,13 @@ def why_impossible(part: Mapping) -> str:
             listed, wide = ", ".join(map(str, leaf.options)), ", ".join(map(str, widths))
             if field == "heads" and not any(_heads_of(leaf, width) for width in widths):
                 divisors = [n for n in range(1, 33) if isinstance(widths[0], int) and widths[0] % n == 0]
-                return f"heads={listed} does not divide width={wide}; divisors of {widths[0]}: {divisors}"
+                return field, f"heads={listed} does not divide width={wide}; divisors of {widths[0]}: {divisors}"
             if field == "size" and not any(possible_shifts(mixer.leaf("shift"), s) for s in leaf.options):
                 shifts = ", ".join(map(str, mixer.leaf("shift").options))
-                return f"shift={shifts} is not below size={listed}; use a smaller shift, or half"
+                return "shift", f"shift={shifts} is not below size={listed}; use a smaller shift, or half"
             if field == "partial_channels" and None not in leaf.options:
-                return f"partial_channels={listed} is above width={wide}; use at most the width"
-    return "no combination of its values is possible"
+                return field, f"partial_channels={listed} is above width={wide}; use at most the width"
+    return None, "no combination of its values is possible; see that heads divide widths and shifts are below sizes"
 
 
 def may_be_absent(choice: Choice) -> bool:

@@ -55,6 +55,15 @@ class SearchSpace:
         self.description: str = document.data.get("description") or ""
         self._check(document)
 
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Image sizes to choose among, pixels."""
+        return tuple(size for size in self.root.leaf("image_size").options if isinstance(size, int))
+
+    def with_classes(self, classes: int) -> SearchSpace:
+        """The same space for so many classes: the head follows the data."""
+        return SearchSpace(Document(self.name, {**self.data, "name": self.name, "classes": classes}))
+
     def suggest(self, trial: optuna.Trial) -> Architecture:
         """The architecture that an Optuna trial proposes; every choice made is one of the trial's parameters."""
 
@@ -233,7 +242,9 @@ class SearchSpace:
                     message = "downsample is missing; use patch_merging, inverted_residual, or a list of both"
                     raise document.error(loc, message)
                 if not possible_widths(part):
-                    raise document.error((*loc, "mixer"), why_impossible(part))
+                    field, message = why_impossible(part)
+                    alone = len(part.choice("mixer").alternatives) == 1
+                    raise document.error((*loc, "mixer", field) if field and alone else (*loc, "mixer"), message)
 
 
 def load_space(space: str | Path) -> SearchSpace:

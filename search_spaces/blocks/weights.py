@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -65,13 +65,18 @@ def load_weights(network: Network, state_dict: Mapping[str, object]) -> Network:
         ValueError: one line that lists what cannot be placed, what is missing, and what has another shape.
     """
     wanted = network.state_dict()
-    given = rename(_tensors(state_dict))
+    tensors = _tensors(state_dict)
+    places = rename(tensors)
+    given = {place: tensors[key] for key, place in places.items()}
     for key in wanted:  # not in every published file, and of no effect on inference
         if key.endswith("num_batches_tracked"):
             given.setdefault(key, wanted[key])
     problems = []
-    if left := [key for key in given if key not in wanted]:
+    if left := [key for key, place in places.items() if place not in wanted]:
         problems.append(f"not placed: {_some(left)}")
+    if len(given) < len(places):
+        taken = list(places.values())
+        problems.append(f"two for one place: {_some([key for key, p in places.items() if taken.count(p) > 1])}")
     if missing := [key for key in wanted if key not in given]:
         problems.append(f"missing: {_some(missing)}")
     fitted = {key: _fit(given[key], wanted[key]) for key in wanted if key in given}
@@ -84,11 +89,11 @@ def load_weights(network: Network, state_dict: Mapping[str, object]) -> Network:
     return network
 
 
-def rename(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under our names, as far as the naming is known; other keys stay as they are."""
-    keys = [key for key in state_dict if not key.endswith(_DERIVED)]
+def rename(names: Iterable[str]) -> dict[str, str]:
+    """Our name for each name in a state dict, as far as the naming is known; others stay as they are."""
+    keys = [key for key in names if not key.endswith(_DERIVED)]
     if any(key.startswith("stem.") for key in keys):
-        return {key: state_dict[key] for key in keys}
+        return {key: key for key in keys}
     steps = {key: key for key in keys}
     if any(key.startswith("layers.") for key in keys):
         rules = _SWIN
@@ -101,7 +106,7 @@ def rename(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         steps = {key: re.sub(r"\.c\.(weight)$", r".conv.\1", step) for key, step in steps.items()}
     else:
         rules = _VIT
-    return {_apply(rules, step): state_dict[key] for key, step in steps.items()}
+    return {key: _apply(rules, step) for key, step in steps.items()}
 
 
 def _apply(rules: Rules, key: str) -> str:

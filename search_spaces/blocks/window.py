@@ -62,6 +62,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", None if table is None else relative_position_index(self.grid, size), False)
         self.register_buffer("mask", attention_mask(self.grid), False)
         self.register_buffer("bias", None, False)  # index and mask applied to the table, once it is final
+        self.register_load_state_dict_post_hook(_gather_again)  # type: ignore[no-untyped-call]
 
     index: Tensor | None
     mask: Tensor | None
@@ -97,9 +98,20 @@ class WindowAttention(nn.Module):
     @torch.no_grad()
     def folded(self) -> WindowAttention:
         """The same with its bias gathered for good on the map that it was made for."""
+        self.bias = None
         bias = self.attention_bias(self.grid)
         self.bias = None if bias is None else bias.contiguous()
         return self
+
+    def train(self, mode: bool = True) -> WindowAttention:
+        if mode:
+            self.bias = None  # the table may change
+        return super().train(mode)
+
+
+def _gather_again(attention: WindowAttention, _: object) -> None:
+    if attention.bias is not None:
+        attention.folded()  # of the table that was just loaded
 
 
 def partition(x: Tensor, grid: Grid) -> Tensor:

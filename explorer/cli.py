@@ -1,0 +1,348 @@
+"""The command line: one verb a function. What a verb needs is imported inside it, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from explorer.last import recall, remember
+from explorer.limits import Limits, parse_budget
+from explorer.show import console, grouped, print_json, print_profile, print_rows, print_trials, rows_of
+from search_spaces.errors import InputError
+
+app = typer.Typer(
+    help="Search, measure and export efficient vision transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class PrecisionName(str, Enum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class By(str, Enum):
+    stage = "stage"
+    layer = "layer"
+
+
+Study = Annotated[
+    str | None, typer.Option(help="Name of the study.", show_default="the space's; else the last used here")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="Path of a SQLite file, or the URL of a database; also $VITSCAPE_STORAGE.",
+        show_default="the last used here",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[PrecisionName, typer.Option(help="Of the timed network.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a timed batch.")]
+Runtime = Annotated[str, typer.Option(help="What executes the timed network.")]
+Threads = Annotated[int, typer.Option(help="Threads while timing on a CPU.")]
+
+
+@app.command()
+def search(
+    space: Annotated[str, typer.Argument(help="A shipped space by name, or a YAML or JSON file.")],
+    study: Study = None,
+    storage: Storage = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Evaluations in the study, earlier ones counted.", show_default="100")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Hours of this run.", show_default="no limit")] = None,
+    data: Annotated[str, typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path.")] = "cues",
+    device: Device = "auto",
+    precision: Precision = PrecisionName.fp32,
+    batch_size: BatchSize = 1,
+    runtime: Runtime = "eager",
+    threads: Threads = 1,
+    objectives: Annotated[str, typer.Option(help="Of accuracy, latency, macs, params, memory.")] = "accuracy,latency",
+    max_latency: Annotated[str | None, typer.Option(help="Such as 2ms.", show_default="none")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Such as 1G.", show_default="none")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Such as 5M.", show_default="none")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Such as 64MiB.", show_default="none")] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, nsga2, nsga3, gp or random.")] = "tpe",
+    seed: Annotated[int, typer.Option(help="Of proposals, weights and data order.")] = 0,
+    with_presets: Annotated[bool, typer.Option(help="Evaluate the published models in the space first.")] = False,
+    epochs: Annotated[int, typer.Option(help="Length of the proxy training's schedule.")] = 12,
+    stop_epoch: Annotated[int | None, typer.Option(help="Epochs of it really run.", show_default="all")] = None,
+) -> None:
+    """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
+    from pydantic import ValidationError
+
+    from explorer.evaluate import Setup
+    from explorer.proxy.train import TrainSettings
+    from explorer.search import STORAGE
+    from explorer.search import search as run
+    from search_spaces.space import load_space
+
+    limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
+    loaded = load_space(space)
+    try:
+        settings = TrainSettings(epochs=epochs, stop_epoch=stop_epoch)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-") + "=" + str(first["input"]) + ": " if first["loc"] else ""
+        raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
+    url = storage or os.environ.get("VITSCAPE_STORAGE") or STORAGE
+    name = study or loaded.name
+    try:
+        found = run(
+            loaded,
+            study=name,
+            storage=url,
+            trials=trials if trials is not None or hours is not None else 100,
+            hours=hours,
+            objectives=tuple(part.strip() for part in objectives.split(",")),
+            data=data,
+            setup=Setup(device, precision.value, batch_size, runtime, threads),
+            settings=settings,
+            limits=limits,
+            sampler=sampler,
+            seed=seed,
+            with_presets=with_presets,
+        )
+    except KeyboardInterrupt:
+        remember(name, url)
+        print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
+        raise typer.Exit(130) from None
+    remember(name, url)
+    _print_front(found, as_json=False)
+
+
+@app.command()
+def front(study: Study = None, storage: Storage = None, json: Json = False) -> None:
+    """The Pareto front of a study: accuracy, latency with its spread, MACs, parameters, architecture."""
+    _print_front(_load(study, storage), json)
+
+
+@app.command()
+def trials(study: Study = None, storage: Storage = None, json: Json = False) -> None:
+    """Every trial of a study."""
+    from explorer import results
+
+    loaded = _load(study, storage)
+    frame = results.frame(loaded)
+    if json:
+        print_json(rows_of(frame))
+    else:
+        counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
+        print_trials(f"{loaded.study_name}: {counts or 'no trials yet'}", frame)
+
+
+@app.command()
+def profile(
+    what: Annotated[
+        str, typer.Argument(metavar="ARCHITECTURE", help="A preset by name, an architecture file, or a trial's number.")
+    ],
+    study: Study = None,
+    storage: Storage = None,
+    latency: Annotated[bool, typer.Option(help="Build and time the network.")] = True,
+    device: Device = "auto",
+    precision: Precision = PrecisionName.fp32,
+    batch_size: BatchSize = 1,
+    runtime: Runtime = "eager",
+    threads: Threads = 1,
+    by: Annotated[By, typer.Option(help="Rows of the table.")] = By.stage,
+    verify: Annotated[bool, typer.Option("--verify", help="Count again on the built network, with fvcore.")] = False,
+    json: Json = False,
+) -> None:
+    """What one architecture costs: MACs by stage or layer, parameters, latency, peak memory."""
+    from explorer.profile import profile as measure
+
+    found = measure(
+        _architecture(what, study, storage),
+        latency=latency,
+        device=device,
+        precision=precision.value,
+        batch_size=batch_size,
+        runtime=runtime,
+        threads=threads,
+        verify=verify,
+    )
+    if json:
+        data = found.model_dump(mode="json", exclude={"layers"})
+        rows = grouped(found, by.value)
+        data[f"by_{by.value}"] = [{"name": n, "macs": m, "params": p, "activations": a} for n, m, p, a in rows]
+        print_json(data)
+    else:
+        print_profile(found, by.value)
+
+
+@app.command()
+def export(
+    study: Study = None,
+    storage: Storage = None,
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("pareto"),
+    trial: Annotated[int | None, typer.Option(help="One trial, by number.")] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
+    best_under: Annotated[
+        str | None, typer.Option(help="The best within budgets, such as latency=2ms,macs=1G.")
+    ] = None,
+    whole_front: Annotated[bool, typer.Option("--front", help="The whole front.")] = False,
+    to: Annotated[str, typer.Option(help="Of yaml, json.")] = "yaml",
+    json: Json = False,
+) -> None:
+    """Write architectures of a study as files that rebuild their networks."""
+    from explorer.export import export as write
+
+    budgets = None if best_under is None else parse_budget(best_under)
+    loaded = _load(study, storage)
+    targets = [part.strip() for part in to.split(",")]
+    paths = write(loaded, out, trial=trial, knee=knee, best_under=budgets, whole_front=whole_front, to=targets)
+    if json:
+        print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            console().print(str(path))
+
+
+@app.command()
+def spaces(json: Json = False) -> None:
+    """The search spaces that are shipped, with their exact sizes."""
+    from search_spaces.shipped import names
+    from search_spaces.space import load_space
+
+    found = [load_space(name) for name in names("spaces")]
+    if json:
+        print_json([{"name": s.name, "size": s.size, "description": s.description} for s in found])
+    else:
+        rows = [[s.name, _short(s.size), s.description] for s in found]
+        print_rows("", ["Space", ">Architectures", "What it is"], rows)
+
+
+@app.command()
+def presets(json: Json = False) -> None:
+    """The published models that are shipped, with their published accuracy."""
+    from search_spaces.cost import cost
+    from search_spaces.shipped import names, preset
+
+    rows = []
+    for name in names("presets"):
+        model, counts = preset(name), cost(preset(name))
+        top1 = model.published.top1 if model.published else None
+        source = model.published.source if model.published else None
+        rows.append(
+            {"name": name, "id": model.id, "image_size": model.image_size, "params": counts.params}
+            | {"params_folded": counts.params_folded, "macs": counts.macs, "published_top1": top1, "source": source}
+        )
+    if json:
+        print_json(rows)
+    else:
+        headings = ["Preset", ">Image (px)", ">Parameters", ">MACs", ">Top-1 (%)", "Published in"]
+        cells = [
+            [r["name"], r["image_size"], f"{r['params']:,}", f"{r['macs']:,}", r["published_top1"], r["source"]]
+            for r in rows
+        ]
+        print_rows("", headings, [[str(cell) for cell in row] for row in cells])
+
+
+@app.command()
+def count(
+    what: Annotated[str, typer.Argument(metavar="SPACE", help="A space, a preset, or a file of either.")],
+    samples: Annotated[
+        int, typer.Option(help="Random architectures of which the spread is told.", min=1, max=100_000)
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    json: Json = False,
+) -> None:
+    """How many architectures a space has, exactly, and how MACs and parameters spread over it; closed form."""
+    import random
+    from statistics import quantiles
+
+    from search_spaces.cost import cost
+    from search_spaces.space import load_space
+
+    space, rng = load_space(what), random.Random(seed)
+    drawn = [cost(space.sample(rng)) for _ in range(1 if space.size == 1 else samples)]
+    spread = {}
+    for name in ("macs", "params", "activations"):
+        values = sorted(getattr(found, name) for found in drawn)
+        cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
+        spread[name] = {"min": values[0], "p5": cuts[0], "median": cuts[9], "p95": cuts[18], "max": values[-1]}
+    if json:
+        print_json({"name": space.name, "size": space.size, "samples": len(drawn), "seed": seed, **spread})
+        return
+    rows = [[name, *(f"{value:,.0f}" for value in row.values())] for name, row in spread.items()]
+    title = f"{space.name}: {_short(space.size)} architectures" if space.size > 1 else f"{space.name}: one architecture"
+    print_rows(
+        title, ["", ">least", ">5 %", ">median", ">95 %", ">most"], rows, [f"of {len(drawn)} samples, seed {seed}"]
+    )
+
+
+def _load(study: str | None, storage: str | None) -> Any:
+    from explorer.storage import load_study
+
+    name, url = recall(study, storage)
+    loaded = load_study(name, url)
+    remember(loaded.study_name, url)
+    return loaded
+
+
+def _architecture(what: str, study: str | None, storage: str | None) -> Any:
+    if not what.isdigit():
+        return what
+    from explorer import results
+    from search_spaces.architecture import Architecture
+
+    frame = results.frame(_load(study, storage))
+    rows = frame[(frame["number"] == int(what)) & frame["architecture"].notna()]
+    if rows.empty:
+        raise InputError(f"trial={what}: the study has {len(frame)} trials, none such with a record")
+    return Architecture.from_dict(rows.iloc[0]["architecture"], f"trial {what}").model_copy(
+        update={"name": f"trial {what}"}
+    )
+
+
+def _print_front(study: Any, as_json: bool) -> None:
+    from explorer import results
+    from explorer.storage import study_objectives
+
+    frame, objectives = results.frame(study), study_objectives(study)
+    members, knee = results.front(frame, objectives), results.knee(frame, objectives)
+    number = None if knee is None else int(knee["number"])
+    if as_json:
+        print_json([{**row, "knee": row["number"] == number} for row in rows_of(members)])
+        return
+    if members.empty:
+        console().print(f"study {study.study_name}: no complete trial yet, so no front")
+        return
+    volume = results.hypervolume(frame, objectives)
+    reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
+    footer = [results.conditions(frame), f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}"]
+    print_trials(f"Pareto front of {study.study_name}: {' against '.join(objectives)}", members, number, footer)
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < 10**12 else f"{number:.3e}"
+
+
+def main() -> None:
+    """Run the command line: exit status 2 and one line for bad input, 130 when interrupted."""
+    from explorer.failure import status_of
+
+    # before torch is loaded: idle threads that spin make a shared machine several times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        result = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(status_of(error))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

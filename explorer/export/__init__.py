@@ -1,0 +1,133 @@
+"""From a study's trials to files of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explorer.export.config import write_json, write_yaml
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+# a target is one small file and one line here
+TARGETS: dict[str, Callable[[Architecture, Path], None]] = {"yaml": write_yaml, "json": write_json}
+MANIFEST = "export.json"
+
+
+class ExportError(InputError):
+    """What was asked for is not in the study, or cannot be written; one line."""
+
+
+def export(
+    study: optuna.Study,
+    out: str | Path,
+    *,
+    trial: int | None = None,
+    knee: bool = False,
+    best_under: Mapping[str, float] | None = None,
+    whole_front: bool = False,
+    to: Sequence[str] = ("yaml",),
+) -> list[Path]:
+    """Paths of the files written into the folder `out` for one choice of trials.
+
+    The choice is a trial by number, the knee, the most accurate within budgets in stored units, or the whole front.
+    A file of an earlier export into the same folder that is no longer chosen is removed (`export.json` lists them).
+
+    >>> export(study, "pareto", whole_front=True, to=("yaml", "json"))
+
+    Raises:
+        ExportError: no such choice or target; one line.
+    """
+    if [trial is not None, knee, best_under is not None, whole_front].count(True) != 1:
+        raise ExportError("choose one of: a trial, the knee, best-under, the front")
+    for target in to:
+        if target not in TARGETS:
+            raise ExportError(f"to={target}: not known; use one of {', '.join(TARGETS)}")
+    rows = _chosen(study, trial, knee, best_under)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [path for _, row in rows.iterrows() for path in _write(study, row, folder, to)]
+        _replace_manifest(folder, study.study_name, written)
+    except OSError as error:
+        raise ExportError(f"out={out}: cannot be written ({error.strerror}); choose another folder") from None
+    return written
+
+
+def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapping[str, float] | None) -> pd.DataFrame:
+    from explorer import results
+    from explorer.metrics import METRICS
+    from explorer.storage import study_objectives
+
+    frame, objectives = results.frame(study), study_objectives(study)
+    if trial is not None:
+        rows = frame[(frame["number"] == trial) & frame["architecture"].notna()]
+        if rows.empty:
+            raise ExportError(
+                f"trial={trial}: study {study.study_name} has {len(frame)} trials, none such with a record"
+            )
+        return rows
+    if best_under is not None:
+        row = results.best_under(frame, objectives[0], **best_under)
+        if row is None:
+            asked = ", ".join(METRICS[name].text(value) for name, value in best_under.items())
+            raise ExportError(f"best-under {asked}: no trial of study {study.study_name} is within it; allow more")
+        return row.to_frame().T
+    if knee:
+        row = results.knee(frame, objectives)
+        rows = frame.head(0) if row is None else row.to_frame().T
+    else:
+        rows = results.front(frame, objectives)
+    if rows.empty:
+        raise ExportError(f"study {study.study_name} has no complete trial yet, so no front")
+    return rows
+
+
+def _write(study: optuna.Study, row: pd.Series[Any], folder: Path, to: Sequence[str]) -> list[Path]:
+    stem = f"{study.study_name}_{int(row['number']):04d}"
+    architecture = Architecture.from_dict(row["architecture"], f"trial {row['number']}")
+    architecture = architecture.model_copy(update={"name": stem, "description": describe(study, row)})
+    written = []
+    for target in to:
+        path = folder / f"{stem}.{target}"
+        TARGETS[target](architecture, path)
+        written.append(path)
+    return written
+
+
+def describe(study: optuna.Study, row: pd.Series[Any]) -> str:
+    """A trial's numbers with their conditions, in one line."""
+    import pandas as pd
+
+    from explorer.metrics import METRICS
+    from explorer.storage import study_record
+
+    known = [(metric, row[metric.column]) for metric in METRICS.values() if not pd.isna(row[metric.column])]
+    numbers = {metric.name: f"{metric.label} {metric.text(float(value))}" for metric, value in known}
+    if "accuracy" in numbers:
+        numbers["accuracy"] += f" on {study_record(study)['data']['source']}"
+    if "latency" in numbers:
+        numbers["latency"] += f" (95 % interval {row['latency_lo_ms']:.3g} to {row['latency_hi_ms']:.3g} ms;"
+        numbers["latency"] += f" {row['device_name']}, {row['runtime']}, {row['precision']}, batch {row['batch_size']})"
+    return f"Trial {row['number']} of study {study.study_name}: {', '.join(numbers.values())}"
+
+
+def _replace_manifest(folder: Path, study: str, written: list[Path]) -> None:
+    manifest = folder / MANIFEST
+    names = [path.name for path in written]
+    if manifest.exists():
+        try:
+            before = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        except (ValueError, KeyError, TypeError):
+            before = []
+        for name in before:
+            stale = folder / Path(str(name)).name
+            if stale.name not in names and stale.suffix.removeprefix(".") in TARGETS:
+                stale.unlink(missing_ok=True)
+    manifest.write_text(json.dumps({"study": study, "files": names}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,43 @@
+"""What an exception means to a person at the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from search_spaces.errors import InputError
+
+EXTRAS = {
+    "torch": "model",
+    "optuna": "search",
+    "fvcore": "search",
+    "pandas": "search",
+    "moocore": "search",
+    "sklearn": "search",
+    "PIL": "search",
+    "ray": "cluster",
+    "streamlit": "dashboard",
+    "plotly": "dashboard",
+}
+
+
+def status_of(error: Exception) -> int:
+    """The exit status for an exception, after telling it in one line; raises what is a fault of ours.
+
+    2 is bad input or a package that is not installed, 1 a search that cannot go on.
+    """
+    usage = getattr(error, "format_message", None)  # click's, of which typer may carry its own copy
+    if usage is not None:
+        return _tell(" ".join(str(usage()).split()), 2)
+    if isinstance(error, InputError):
+        return _tell(str(error), 2)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
+        package = (error.name or "").split(".")[0]
+        return _tell(f"{package} is not installed; pip install 'vitscape[{EXTRAS[package]}]'", 2)
+    if type(error).__name__ == "SearchStopped":  # defined beside torch, which is not loaded for its sake
+        return _tell(str(error), 1)
+    raise error
+
+
+def _tell(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status

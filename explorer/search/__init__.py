@@ -1,0 +1,117 @@
+"""How architectures are searched: the study, its sampler, the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import InputError
+from search_spaces.shipped import names, preset
+from search_spaces.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+    from rich.console import Console
+
+    from explorer.evaluate import Setup
+    from explorer.limits import Limits
+    from explorer.proxy.train import TrainSettings
+
+STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
+
+
+def default_sampler(seed: int = 0) -> BaseSampler:
+    """The sampler that a search uses where none is named; works in any Optuna study."""
+    from explorer.search.sampler import make_sampler
+
+    return make_sampler("tpe", seed)
+
+
+def search(
+    space: str | Path | SearchSpace,
+    *,
+    study: str | None = None,
+    storage: str = STORAGE,
+    trials: int | None = 100,
+    hours: float | None = None,
+    objectives: Sequence[str] = ("accuracy", "latency"),
+    data: str = "cues",
+    setup: Setup | None = None,
+    settings: TrainSettings | None = None,
+    limits: Limits | None = None,
+    sampler: str = "tpe",
+    seed: int = 0,
+    with_presets: bool = False,
+    console: Console | None = None,
+) -> optuna.Study:
+    """The Optuna study of a search, after evaluating candidates until `trials` are in it or `hours` have passed.
+
+    A study that exists is continued: its trials count, none is repeated. Interrupting (Ctrl-C) keeps what is finished.
+    The space's number of classes follows the data.
+
+    >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
+
+    Raises:
+        InputError: of an option, the space, the data or the storage; one line. Of a study made by other options, too.
+        SearchStopped: ten trials failed in a row.
+    """
+    import optuna
+    from rich.console import Console
+
+    from explorer.evaluate import Setup
+    from explorer.limits import Limits
+    from explorer.metrics import metrics
+    from explorer.profile.latency import resolve_device
+    from explorer.proxy.data import load_data
+    from explorer.proxy.train import TrainSettings
+    from explorer.search.local import Budget, run
+    from explorer.search.progress import SearchProgress
+    from explorer.search.sampler import make_sampler
+    from explorer.search.study import Plan, open_study
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the progress display says it better
+    metrics(objectives)
+    _check_budget(trials, hours)
+    setup = setup or Setup()
+    resolve_device(setup.device)
+    space = space if isinstance(space, SearchSpace) else load_space(space)
+    fingerprint = None
+    if "accuracy" in objectives:
+        dataset = load_data(data, min(space.image_sizes))
+        space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
+    plan = Plan(
+        space=space,
+        objectives=tuple(objectives),
+        data=data,
+        data_fingerprint=fingerprint,
+        setup=setup,
+        settings=settings or TrainSettings(),
+        limits=limits or Limits(),
+        seed=seed,
+    )
+    opened = open_study(study or space.name, storage, plan, make_sampler(sampler, seed))
+    # a sampler begun again from its seed would repeat its first proposals
+    opened.sampler = make_sampler(sampler, seed + 1_000_003 * len(opened.get_trials(deepcopy=False)))
+    presets: list[Any] = []
+    if with_presets:
+        classes = space.root.leaf("classes").options[0]
+        presets = [preset(name).model_copy(update={"classes": classes}) for name in names("presets")]
+    console = console or Console(stderr=True)
+    with SearchProgress(console, opened, plan.objectives, trials) as progress:
+        ended = run(opened, plan, Budget(trials, hours), presets, progress)
+    console.print(f"[bold]{ended}[/]: study {opened.study_name}", highlight=False)
+    return opened
+
+
+def _check_budget(trials: int | None, hours: float | None) -> None:
+    if trials is None and hours is None:
+        raise InputError("trials and hours are both open: the search would never end; give one of them")
+    if trials is not None and trials < 1:
+        raise InputError(f"trials={trials}: give at least 1")
+    if hours is not None and not 0 < hours < 1e6:
+        raise InputError(f"hours={hours}: give a number above 0")
+
+
+__all__ = ["STORAGE", "default_sampler", "search"]

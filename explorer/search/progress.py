@@ -1,0 +1,77 @@
+"""What a person sees of a running search: a bar with the step under way, and a line for each finished trial."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import optuna
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from explorer.metrics import metrics
+from explorer.record import TrialRecord
+from explorer.results import what
+
+MARKS = {
+    "complete": "[green]✓[/]",
+    "infeasible": "[yellow]∅[/]",
+    "failed": "[red]✗[/]",
+    "interrupted": "[red]…[/]",
+    "duplicate": "[dim]=[/]",
+}
+
+
+class SearchProgress:
+    """A live display; on a console that is no terminal only the lines of finished trials."""
+
+    def __init__(self, console: Console, study: optuna.Study, objectives: tuple[str, ...], total: int | None) -> None:
+        self.console, self.study, self.objectives = console, study, metrics(objectives)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("[dim]{task.fields[step]}"),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task(escape(study.study_name), total=total, step="")
+
+    def __enter__(self) -> SearchProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def already(self, done: int) -> None:
+        """Trials that an earlier run of this search has finished."""
+        self.bar.update(self.task, completed=done)
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        self.bar.update(self.task, step=escape(text))
+
+    def finished(self, number: int, record: TrialRecord, counted: bool, on_front: bool) -> None:
+        """A line for a finished trial, and one step of the bar where it counts."""
+        self.bar.update(self.task, advance=1 if counted else 0, step="")
+        parts = [f"{MARKS[record.status]} [bold]{number:>4}[/]"]
+        evaluation = record.evaluation
+        if evaluation is not None:
+            for metric in self.objectives:
+                value = metric.read(evaluation)
+                if value is not None:
+                    parts.append(f"{metric.text(value):>10}")
+        if record.error is not None:
+            parts.append(f"[red]{escape(record.error)}[/]")
+        elif evaluation is not None and evaluation.infeasible is not None:
+            parts.append(f"[yellow]{escape(evaluation.infeasible)}[/]")
+        parts.append(f"[dim]{escape(record.preset or what(record.architecture))}[/]")
+        if on_front:
+            parts.append("[bold #0072B2]● front[/]")
+        self.console.print("  ".join(parts), highlight=False, soft_wrap=True)

@@ -1,0 +1,146 @@
+"""Asks a study for architectures that are worth an evaluation: new ones, within the limits known in closed form."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import Trial
+
+from explorer.limits import Limits
+from explorer.metrics import METRICS
+from explorer.record import Evaluation, TrialRecord
+from explorer.search.study import ORIGIN, close_trial
+from search_spaces.architecture import Architecture
+from search_spaces.cost import cost
+from search_spaces.space import SearchSpace
+
+REPEATS = 4  # successive proposals of known or too costly points after which one is drawn at random instead
+DRAWS = 5_000  # random draws before a space counts as exhausted, or as having nothing within the limits
+
+
+class NothingLeft(Exception):
+    """The space has no further architecture to evaluate; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial under way and what it is to evaluate."""
+
+    trial: Trial
+    architecture: Architecture
+    origin: dict[str, Any]  # where it was enqueued: the preset, or the interrupted trial that it repeats
+
+    def record(self, **found: Any) -> TrialRecord:
+        """The trial's record, with what was found."""
+        return TrialRecord(
+            id=self.architecture.id,
+            architecture=self.architecture.canonical.to_dict(),
+            preset=self.origin.get("preset"),
+            retry_of=self.origin.get("retry_of"),
+            retries=self.origin.get("retries", 0),
+            **found,
+        )
+
+
+class Proposals:
+    """The stream of candidates of a search.
+
+    What the sampler proposes again is answered from the record, and what is over a closed-form limit is recorded as
+    infeasible; neither is evaluated, and neither is counted. When a sampler does little else, a random new point
+    is put before it: told only failures it would repeat itself for ever, and told nothing it would not learn.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        objectives: tuple[str, ...],
+        limits: Limits,
+        seed: int,
+        finished: dict[int, TrialRecord],
+    ) -> None:
+        self.study, self.space, self.objectives, self.limits, self.seed = study, space, objectives, limits, seed
+        self.known: dict[str, tuple[int, TrialRecord]] = {}
+        for number, record in finished.items():
+            self.remember(number, record)
+
+    def remember(self, number: int, record: TrialRecord) -> None:
+        """Take note of a finished trial, so that its architecture is not evaluated again."""
+        if record.status in ("complete", "infeasible", "failed"):
+            self.known.setdefault(record.id, (number, record))
+
+    def enqueue_presets(self, presets: list[Architecture]) -> list[str]:
+        """Names of the presets in the space that were put first in the queue."""
+        queued = {t.user_attrs.get(ORIGIN, {}).get("preset") for t in self.study.get_trials(deepcopy=False)}
+        found = [p for p in presets if self.space.contains(p) and p.name not in queued and p.id not in self.known]
+        for preset in found:
+            self.study.enqueue_trial(self.space.params(preset), user_attrs={ORIGIN: {"preset": preset.name}})
+        return [str(preset.name) for preset in found]
+
+    def next(self) -> Candidate:
+        """The next architecture to evaluate, with its trial.
+
+        Raises:
+            NothingLeft: every architecture is known, or none found is within the limits.
+        """
+        misses = 0
+        while True:
+            if misses >= REPEATS:
+                self._enqueue_new()
+            trial = self.study.ask()
+            architecture = self.space.suggest(trial)
+            candidate = Candidate(trial, architecture, trial.user_attrs.get(ORIGIN, {}))
+            if architecture.id in self.known:
+                self._answer(candidate)
+            elif exceeded := self.limits.exceeded(cost(architecture)):
+                self._reject(candidate, exceeded)
+            else:
+                return candidate
+            misses += 1
+
+    def _answer(self, candidate: Candidate) -> None:
+        number, first = self.known[candidate.architecture.id]
+        record = candidate.record(status="duplicate", duplicate_of=number, error=first.error)
+        close_trial(self.study, candidate.trial, record, self.objectives, self.limits, evaluation=first.evaluation)
+
+    def _reject(self, candidate: Candidate, exceeded: str) -> None:
+        counts = cost(candidate.architecture)
+        evaluation = Evaluation(
+            macs=counts.macs,
+            params=counts.params,
+            activations=counts.activations,
+            params_folded=counts.params_folded,
+            infeasible=exceeded,
+        )
+        record = candidate.record(status="infeasible", evaluation=evaluation)
+        close_trial(self.study, candidate.trial, record, self.objectives, self.limits)
+        self.remember(candidate.trial.number, record)
+
+    def _enqueue_new(self) -> None:
+        """Put a random architecture that is new and within the closed-form limits before the sampler's proposals."""
+        rng = random.Random(f"{self.seed}:{len(self.study.get_trials(deepcopy=False))}")
+        cheapest: dict[str, float] = {}
+        for _ in range(DRAWS):
+            if len(self.known) >= self.space.size:
+                break
+            architecture = self.space.sample(rng)
+            counts = cost(architecture)
+            for name, value in (("macs", counts.macs), ("params", counts.params)):
+                cheapest[name] = min(value, cheapest.get(name, value))
+            if architecture.id not in self.known and not self.limits.exceeded(counts):
+                self.study.enqueue_trial(self.space.params(architecture))
+                return
+        self._give_up(cheapest)
+
+    def _give_up(self, cheapest: dict[str, float]) -> None:
+        for name, limit in self.limits.given().items():
+            if cheapest.get(name, 0) > limit:
+                least, most = METRICS[name].text(cheapest[name]), METRICS[name].text(limit)
+                raise NothingLeft(
+                    f"max-{name}: none of {DRAWS} random architectures of {self.space.name} is within {most};"
+                    f" the least of them has {least}"
+                )
+        raise NothingLeft(f"all {len(self.known)} architectures of {self.space.name} within the limits are evaluated")

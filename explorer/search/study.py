@@ -1,0 +1,196 @@
+"""The Optuna study of a search: opened, compared with what was asked, and left consistent after a crash."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+
+from explorer.evaluate import Setup, training_precision
+from explorer.limits import Limits
+from explorer.metrics import METRICS, metrics
+from explorer.proxy.train import TrainSettings
+from explorer.record import Evaluation, TrialRecord
+from explorer.storage import ATTRIBUTE, STUDY_FORMAT, StorageError, open_storage, storage_errors
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
+
+ORIGIN = "vitscape_origin"  # user attribute of an enqueued trial: {"preset": name} or {"retry_of": n, "retries": k}
+MOST_RETRIES = 3
+
+
+class StudyMismatch(InputError):
+    """A study that was made under other conditions than those asked for; one line naming the difference."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search is: everything that must not change while its study grows."""
+
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    data: str
+    data_fingerprint: str | None  # None where nothing is trained
+    setup: Setup
+    settings: TrainSettings
+    limits: Limits
+    seed: int
+
+    def record(self) -> dict[str, Any]:
+        """The plan as the study keeps it: plain data."""
+        import torch
+
+        from explorer.profile.latency import device_name, resolve_device
+
+        device = resolve_device(self.setup.device)
+        return {
+            "format": STUDY_FORMAT,
+            "space_name": self.space.name,
+            "space": self.space.data,
+            "objectives": list(self.objectives),
+            "data": {"source": self.data, "fingerprint": self.data_fingerprint},
+            "proxy": {**self.settings.model_dump(), "precision": training_precision(str(device))},
+            "conditions": {
+                **asdict(self.setup),
+                "device": device.type,
+                "device_name": device_name(device),
+                "threads": self.setup.threads if device.type == "cpu" else None,
+                "torch": torch.__version__,
+            },
+            "limits": self.limits.model_dump(),
+            "seed": self.seed,
+        }
+
+
+def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """The study of this name in a storage, made where it is missing.
+
+    Raises:
+        StorageError: the storage cannot be used, or holds another kind of study under this name.
+        StudyMismatch: the study was made by another plan.
+    """
+    storage = open_storage(url, must_exist=False)
+    with storage_errors(url):
+        directions = [METRICS[objective].direction for objective in plan.objectives]
+        known = name in optuna.get_all_study_names(storage)
+        if not known:
+            study = optuna.create_study(study_name=name, storage=storage, directions=directions, sampler=sampler)
+            study.set_user_attr(ATTRIBUTE, plan.record())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([metric.quantity for metric in metrics(plan.objectives)])
+            return study
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        stored = study.user_attrs.get(ATTRIBUTE)
+        if stored is None and study.get_trials(deepcopy=False):
+            raise StorageError(f"study {name!r} was not made by vitscape search; choose another name with --study")
+        if stored is None:  # killed between the two writes that make a study
+            study.set_user_attr(ATTRIBUTE, plan.record())
+        else:
+            refuse_difference(name, stored, plan.record())
+        return study
+
+
+def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise StudyMismatch, naming the first differences, unless the two plans are the same."""
+    differences = _differences(stored, asked)
+    if differences:
+        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
+        raise StudyMismatch(
+            f"study {name!r} was made with {'; '.join(differences[:3])}{more}:"
+            " use the same options to continue it, or another --study name"
+        )
+
+
+def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        found: list[str] = []
+        for key in [*stored, *(key for key in asked if key not in stored)]:
+            where = f"{place}.{key}" if place else str(key)
+            found += _differences(stored.get(key), asked.get(key), where)
+        return found
+    return [] if stored == asked else [f"{place}={stored!s:.60}, now {asked!s:.60}"]
+
+
+def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple[str, ...], limits: Limits) -> int:
+    """How many trials a killed process left running: those are closed, and what they tried is enqueued again."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for frozen in running:
+        trial = Trial(study, frozen._trial_id)
+        stored = frozen.user_attrs.get(ATTRIBUTE)
+        if stored is not None:  # it was evaluated, and killed before its values were told
+            close_trial(study, trial, TrialRecord.model_validate(stored), objectives, limits, stored=True)
+            continue
+        retry(study, trial, space, frozen)
+    return len(running)
+
+
+def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenTrial) -> None:
+    """Close an interrupted trial and enqueue its architecture again, unless that has failed too often."""
+    try:
+        architecture = space.suggest(FixedTrial(frozen.params))  # type: ignore[arg-type]
+    except ValueError:  # killed while it was being asked for: nothing was evaluated, nothing is lost
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    origin = frozen.user_attrs.get(ORIGIN, {})
+    retries = origin.get("retries", 0)
+    died = retries >= MOST_RETRIES
+    record = TrialRecord(
+        id=architecture.id,
+        architecture=architecture.canonical.to_dict(),
+        status="failed" if died else "interrupted",
+        error=f"the process died {retries + 1} times while this trial ran" if died else None,
+        preset=origin.get("preset"),
+        retry_of=origin.get("retry_of"),
+        retries=retries,
+    )
+    trial.set_user_attr(ATTRIBUTE, record.model_dump(mode="json"))
+    study.tell(trial, state=TrialState.FAIL)
+    if not died:
+        again = {"preset": origin.get("preset"), "retry_of": frozen.number, "retries": retries + 1}
+        study.enqueue_trial(frozen.params, user_attrs={ORIGIN: again})
+
+
+def close_trial(
+    study: optuna.Study,
+    trial: Trial,
+    record: TrialRecord,
+    objectives: tuple[str, ...],
+    limits: Limits,
+    stored: bool = False,
+    evaluation: Evaluation | None = None,
+) -> None:
+    """Write a trial's whole record, its constraints and its values, in this order, so that a kill leaves it usable."""
+    evaluation = evaluation or record.evaluation
+    if not stored:
+        trial.set_user_attr(ATTRIBUTE, record.model_dump(mode="json"))
+    known = {key for key in study._storage.get_trial_system_attrs(trial._trial_id) if key.startswith("constraints:")}
+    for name, value in limits.constraints(evaluation).items():
+        if f"constraints:{name}" not in known:
+            trial.set_constraint(name, value)
+    if record.status in ("complete", "duplicate") and evaluation is not None and evaluation.infeasible is None:
+        study.tell(trial, [METRICS[objective].read(evaluation) for objective in objectives])  # type: ignore[misc]
+    elif evaluation is not None and evaluation.infeasible is not None:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def spent(record: TrialRecord) -> bool:
+    """Whether a trial counts towards `--trials`: evaluated or failed, not rejected by its closed-form cost alone."""
+    if record.status == "infeasible":
+        return record.evaluation is not None and bool(record.evaluation.seconds)
+    return record.status in ("complete", "failed")
+
+
+def records(study: optuna.Study) -> dict[int, TrialRecord]:
+    """The records of a study's finished trials, by number."""
+    found = {}
+    for trial in study.get_trials(deepcopy=False):
+        stored = trial.user_attrs.get(ATTRIBUTE)
+        if stored is not None and trial.state.is_finished():
+            found[trial.number] = TrialRecord.model_validate(stored)
+    return found

@@ -1,0 +1,49 @@
+"""Small spaces that search in seconds, and ways to run the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MINI = """\
+format: vitscape/space@1
+name: mini
+image_size: 16
+classes: 10
+stem: {kind: patch, stride: 4}
+stages:
+  - width: [8, 12, 16]
+    depth: [1, 2]
+    mixer:
+      - {kind: none}
+      - {kind: global, heads: [1, 2]}
+      - {kind: window, size: 2, shift: [0, 1], heads: 1}
+    ffn_ratio: [1, 2]
+"""
+ARCHITECTURE = """\
+format: vitscape/architecture@1
+image_size: 16
+classes: 10
+stem: {kind: patch, stride: 4}
+stages:
+  - width: 8
+    depth: 2
+    mixer: {kind: global, heads: 2}
+"""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A process environment whose caches and locks lie in a folder of the test's own."""
+    shared = os.environ.get("VITSCAPE_CACHE", str(folder / "cache"))
+    return {**os.environ, "VITSCAPE_CACHE": shared, "VITSCAPE_LEASES": str(folder / "leases"), "COLUMNS": "200"}
+
+
+def vitscape(*words: str, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """The command line run in a process of its own."""
+    command = [sys.executable, "-m", "explorer.cli", *words]
+    done = subprocess.run(command, cwd=cwd, env=environment(cwd), capture_output=True, text=True, timeout=300)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done

@@ -1,0 +1,142 @@
+"""Exported files rebuild their networks, without the rest of the product."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from rich.console import Console
+
+from explorer import export, results, search
+from explorer.export import ExportError
+from search_spaces import Architecture, build
+from search_spaces.space import parse_space
+from tests.minis import MINI, vitscape
+
+BLOCKED = (
+    "optuna",
+    "ray",
+    "fvcore",
+    "streamlit",
+    "plotly",
+    "pandas",
+    "explorer",
+    "dashboard",
+    "typer",
+    "rich",
+    "sklearn",
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
+    storage = str(tmp_path_factory.mktemp("export") / "a.db")
+    return search(
+        parse_space(MINI), storage=storage, trials=12, objectives=("macs", "params"), console=Console(quiet=True)
+    )
+
+
+def test_every_member_of_the_front_is_written_and_is_the_trial_s_architecture(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    paths = export(study, tmp_path, whole_front=True, to=("yaml", "json"))
+    members = results.front(results.frame(study), ("macs", "params"))
+    assert {Architecture.load(path).id for path in paths} == set(members["id"])
+    assert len(paths) == 2 * len(members)
+
+
+def test_an_exported_file_gives_the_same_logits_where_the_product_is_not_installed(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    (path,) = export(study, tmp_path, trial=3)
+    torch.manual_seed(5)
+    images = torch.randn(2, 3, 16, 16)
+    torch.manual_seed(6)
+    expected = build(Architecture.from_dict(results.frame(study)["architecture"][3])).eval()(images)
+    code = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED!r}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+import torch
+from search_spaces import build
+torch.manual_seed(5)
+images = torch.randn(2, 3, 16, 16)
+torch.manual_seed(6)
+logits = build({str(path)!r}).eval()(images)
+torch.save(logits, {str(tmp_path / "logits.pt")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert torch.equal(torch.load(tmp_path / "logits.pt", weights_only=True), expected)
+
+
+def test_a_later_export_removes_what_is_no_longer_on_the_front_and_nothing_else(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    (stale,) = export(study, tmp_path, trial=0)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("x")
+    paths = export(study, tmp_path, trial=1)
+    assert not stale.exists()
+    assert mine.exists()
+    assert json.loads((tmp_path / "export.json").read_text())["files"] == [path.name for path in paths]
+
+
+def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(study: optuna.Study, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.yaml"
+    victim.write_text("x")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "export.json").write_text(json.dumps({"files": ["../victim.yaml", str(victim)]}))
+    export(study, out, trial=1)
+    assert victim.exists()
+
+
+def test_best_under_and_knee_choose_one_trial(study: optuna.Study, tmp_path: Path) -> None:
+    frame = results.frame(study)
+    budget = float(frame["params"].median())
+    (path,) = export(study, tmp_path / "b", best_under={"params": budget})
+    row = results.best_under(frame, "macs", params=budget)
+    assert row is not None
+    assert Architecture.load(path).id == row["id"]
+    (path,) = export(study, tmp_path / "k", knee=True)
+    knee = results.knee(frame, ("macs", "params"))
+    assert knee is not None
+    assert Architecture.load(path).id == knee["id"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({}, "choose one of"),
+        ({"knee": True, "trial": 1}, "choose one of"),
+        ({"trial": 99}, "trial=99"),
+        ({"best_under": {"params": 1.0}}, "no trial of study mini is within it"),
+        ({"knee": True, "to": ("pickle",)}, "to=pickle: not known; use one of yaml, json"),
+    ],
+)
+def test_an_impossible_choice_is_one_line(
+    study: optuna.Study, tmp_path: Path, choice: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ExportError) as caught:
+        export(study, tmp_path / "out", **choice)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trial_s_numbers_and_conditions_stand_in_the_exported_file(tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    words = "search mini.yaml --storage a.db --trials 2 --data digits --epochs 1"
+    vitscape(*words.split(), cwd=tmp_path, check=True)
+    vitscape("export", "--trial", "1", "--out", "one", cwd=tmp_path, check=True)
+    architecture = Architecture.load(tmp_path / "one" / "mini_0001.yaml")
+    assert architecture.description is not None
+    for words in ("Trial 1 of study mini", "% on digits", "95 % interval", "eager, fp32, batch 1"):
+        assert words in architecture.description

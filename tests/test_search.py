@@ -1,0 +1,339 @@
+"""The search: budgets, resume, duplicates, limits, failures; through `explorer.search` and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from tests.minis import MINI, environment, vitscape
+from rich.console import Console
+
+from explorer import Limits, results, search
+from explorer.proxy.train import TrainSettings
+from explorer.record import TrialRecord
+from explorer.search.local import SearchStopped
+from explorer.search.study import StudyMismatch
+from explorer.storage import ATTRIBUTE, load_study
+from search_spaces import cost, load_space
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace, parse_space
+
+QUIET = Console(quiet=True)
+SHORT = TrainSettings(epochs=1, warmup_epochs=0)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path / "leases"))
+
+
+@pytest.fixture
+def mini() -> SearchSpace:
+    return parse_space(MINI)
+
+
+def find(space: SearchSpace, storage: str = "a.db", **options: object) -> optuna.Study:
+    """A search that trains for one epoch on digits and counts instead of timing."""
+    options = {"objectives": ("accuracy", "macs"), "data": "digits", "settings": SHORT, **options}
+    return search(space, storage=storage, console=QUIET, **options)  # type: ignore[arg-type]
+
+
+def statuses(study: optuna.Study) -> Counter[str]:
+    return Counter(results.frame(study)["status"])
+
+
+def test_a_search_evaluates_as_many_trials_as_asked_and_none_twice(mini: SearchSpace) -> None:
+    study = find(mini, trials=6)
+    frame = results.frame(study)
+    complete = frame[frame["status"] == "complete"]
+    assert len(complete) == 6
+    assert complete["id"].is_unique
+    for _, row in complete.iterrows():
+        architecture = mini.suggest(optuna.trial.FixedTrial(study.trials[row["number"]].params))
+        assert architecture.id == row["id"]
+        assert row["macs"] == cost(architecture).macs
+        assert study.trials[row["number"]].values == [row["accuracy"], row["macs"]]
+
+
+def test_the_whole_record_of_a_trial_is_in_the_storage_for_any_optuna_tool(mini: SearchSpace) -> None:
+    find(mini, trials=2, study="s")
+    study = optuna.load_study(study_name="s", storage="sqlite:///a.db")
+    assert len(study.best_trials) >= 1
+    record = TrialRecord.model_validate(study.trials[0].user_attrs[ATTRIBUTE])
+    assert record.evaluation is not None
+    assert record.evaluation.accuracy_by_epoch == (record.evaluation.accuracy,)
+    assert study.user_attrs[ATTRIBUTE]["data"]["source"] == "digits"
+
+
+def test_the_same_call_continues_a_study_without_repeating_or_losing_a_trial(mini: SearchSpace) -> None:
+    first = results.frame(find(mini, trials=3))
+    second = results.frame(find(mini, trials=5))
+    assert (second["status"] == "complete").sum() == 5
+    assert second[second["status"] == "complete"]["id"].is_unique
+    assert list(second["id"][:3]) == list(first["id"])
+    assert list(second["accuracy"][:3]) == list(first["accuracy"])
+
+
+def test_a_finished_study_asked_for_again_trains_nothing(mini: SearchSpace) -> None:
+    before = results.frame(find(mini, trials=3))
+    assert results.frame(find(mini, trials=3)).equals(before)
+
+
+def test_an_exhausted_space_ends_the_search_with_every_architecture_evaluated_once() -> None:
+    space = parse_space(MINI.replace("[8, 12, 16]", "8").replace("[1, 2]\n    mixer", "1\n    mixer"))
+    study = find(space, trials=1000, objectives=("macs", "params"))
+    frame = results.frame(study)
+    complete = frame[frame["status"] == "complete"]
+    assert len(complete) == space.size
+    assert complete["id"].is_unique
+
+
+def test_a_repeated_proposal_is_answered_with_the_recorded_values(mini: SearchSpace) -> None:
+    study = find(mini, trials=1)
+    study.enqueue_trial(study.trials[0].params)
+    study = find(mini, trials=2)
+    frame = results.frame(study)
+    assert list(frame["status"]) == ["complete", "duplicate", "complete"]
+    assert frame["duplicate_of"][1] == 0
+    assert study.trials[1].values == study.trials[0].values
+
+
+def test_the_same_seed_finds_the_same_trials(mini: SearchSpace) -> None:
+    one, two = (results.frame(find(mini, f"{name}.db", trials=4, seed=3)) for name in "ab")
+    other = results.frame(find(mini, "c.db", trials=4, seed=4))
+    assert list(one["id"]) == list(two["id"])
+    assert list(one["accuracy"]) == list(two["accuracy"])
+    assert list(one["id"]) != list(other["id"])
+
+
+def test_a_candidate_over_a_closed_form_limit_is_infeasible_costs_no_training_and_is_not_counted() -> None:
+    space = parse_space(MINI)
+    limit = 60_000
+    study = find(space, trials=6, sampler="random", limits=Limits.parse(macs=limit))
+    frame = results.frame(study)
+    infeasible = frame[frame["status"] == "infeasible"]
+    assert len(infeasible) > 0
+    assert (infeasible["macs"] > limit).all()
+    assert infeasible["train_seconds"].isna().all()
+    complete = frame[frame["status"] == "complete"]
+    assert len(complete) == 6
+    assert (complete["macs"] <= limit).all()
+    for trial in study.trials:
+        (value,) = [v for k, v in trial.system_attrs.items() if k == "constraints:macs"]
+        assert (value > 0) == (trial.state == optuna.trial.TrialState.PRUNED)
+
+
+def test_a_candidate_over_the_latency_limit_is_timed_but_not_trained(mini: SearchSpace) -> None:
+    limits = Limits.parse(latency="1us")
+    study = find(mini, trials=2, objectives=("accuracy", "latency"), limits=limits)
+    frame = results.frame(study)
+    assert list(frame["status"]) == ["infeasible", "infeasible"]
+    assert (frame["latency_ms"] > 0.001).all()
+    assert frame["accuracy"].isna().all()
+    assert "latency" in frame["infeasible"][0]
+
+
+def test_a_limit_that_nothing_meets_ends_the_search_and_says_how_far_off_it_is(mini: SearchSpace) -> None:
+    console = Console(record=True, width=200, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    search(mini, storage="a.db", console=console, trials=3, objectives=("macs",), limits=Limits.parse(macs="1K"))
+    assert "max-macs: none of" in console.export_text()
+
+
+def test_one_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(mini: SearchSpace) -> None:
+    # a learning rate this high turns the loss into NaN for most networks
+    settings = TrainSettings(epochs=1, warmup_epochs=0, lr=1e30)
+    with pytest.raises(SearchStopped, match="10 trials failed in a row.*TrainingDiverged"):
+        find(mini, trials=12, settings=settings)
+    study = load_study(None, "a.db")
+    frame = results.frame(study)
+    assert (frame["status"] == "failed").sum() == 10
+    assert frame["error"].str.startswith("TrainingDiverged").all()
+    record = TrialRecord.model_validate(study.trials[0].user_attrs[ATTRIBUTE])
+    assert record.traceback is not None
+    assert "train" in record.traceback
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp", "random"])
+def test_every_sampler_searches_a_conditional_space_with_limits(mini: SearchSpace, sampler: str) -> None:
+    study = find(mini, trials=14, objectives=("macs", "params"), sampler=sampler, limits=Limits.parse(macs="90K"))
+    frame = results.frame(study)
+    assert (frame["status"] == "complete").sum() == 14
+    assert not results.front(frame, ("macs", "params")).empty
+
+
+def test_presets_in_the_space_are_evaluated_first_and_once() -> None:
+    space = load_space("shvit_224")
+    found = find(space, trials=5, objectives=("macs", "params"), with_presets=True)
+    frame = results.frame(found)
+    assert list(frame["preset"][:4]) == ["shvit_s1", "shvit_s2", "shvit_s3", "shvit_s4"]
+    frame = results.frame(find(space, trials=7, objectives=("macs", "params"), with_presets=True))
+    assert frame["preset"].notna().sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"data": "cues"}, "data.source=digits, now cues"),
+        ({"objectives": ("accuracy", "params")}, "objectives="),
+        ({"limits": Limits.parse(macs="1M")}, "limits.macs=None, now 1000000.0"),
+        ({"settings": TrainSettings(epochs=2)}, "proxy.epochs=1, now 2"),
+        ({"seed": 7}, "seed=0, now 7"),
+        ({"space": parse_space(MINI.replace("[8, 12, 16]", "[8, 12]"))}, "space.stages="),
+    ],
+)
+def test_a_study_made_otherwise_is_refused_and_the_difference_named(
+    mini: SearchSpace, change: dict[str, object], named: str
+) -> None:
+    find(mini, trials=1)
+    space = change.pop("space", mini)
+    with pytest.raises(StudyMismatch) as caught:
+        find(space, trials=2, **change)  # type: ignore[arg-type]
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_search_of_one_study_is_refused_while_the_first_runs(mini: SearchSpace, tmp_path: Path) -> None:
+    process = start(tmp_path, "1000")
+    try:
+        wait_for(tmp_path, 1)
+        second = vitscape(*words(tmp_path, "1000"), cwd=tmp_path)
+        assert second.returncode == 1
+        assert f"process {process.pid} is searching study 'mini' already" in second.stderr
+    finally:
+        process.kill()
+        process.wait()
+
+
+def words(folder: Path, trials: str) -> list[str]:
+    (folder / "mini.yaml").write_text(MINI)
+    options = "--storage a.db --data digits --objectives accuracy,macs --epochs 2"
+    return ["search", "mini.yaml", *options.split(), "--trials", trials]
+
+
+def start(folder: Path, trials: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "explorer.cli", *words(folder, trials)]
+    return subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.DEVNULL)
+
+
+def wait_for(folder: Path, complete: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (folder / "a.db").exists():
+            connection = sqlite3.connect(f"file:{folder}/a.db?mode=ro", uri=True)
+            try:
+                (count,) = connection.execute("SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'").fetchone()
+            except sqlite3.OperationalError:  # the tables are not there yet
+                count = 0
+            finally:
+                connection.close()
+            if count >= complete:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the search finished no trial in two minutes")
+
+
+def test_kill_9_loses_only_the_running_trial_and_the_same_command_completes_the_study(tmp_path: Path) -> None:
+    for complete in (2, 4):
+        process = start(tmp_path, "8")
+        wait_for(tmp_path, complete)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = results.frame(load_study(None, "a.db"))
+    finished = before[before["status"] == "complete"]
+    vitscape(*words(tmp_path, "8"), cwd=tmp_path, check=True)
+    study = load_study(None, "a.db")
+    frame = results.frame(study)
+    complete_rows = frame[frame["status"] == "complete"]
+    assert len(complete_rows) == 8
+    assert complete_rows["id"].is_unique
+    kept = frame[frame["number"].isin(finished["number"])]
+    assert list(kept["id"]) == list(finished["id"])
+    assert list(kept["accuracy"]) == list(finished["accuracy"])
+    assert all(trial.state.is_finished() for trial in study.get_trials())
+    interrupted = frame[(frame["status"] == "interrupted") & frame["id"].notna()]  # not those still being asked for
+    assert set(frame["retry_of"].dropna()) == set(interrupted["number"])
+
+
+def test_ctrl_c_closes_the_running_trial_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "explorer.cli", *words(tmp_path, "1000")]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path, 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in errors
+    assert "Traceback" not in errors
+    counts = statuses(load_study(None, "a.db"))
+    assert counts["running"] == 0
+    assert counts["complete"] >= 2
+
+
+def test_a_trial_evaluated_but_not_yet_told_when_killed_keeps_its_values(mini: SearchSpace) -> None:
+    study = find(mini, trials=2)
+    record = study.trials[1].user_attrs[ATTRIBUTE]
+    trial = study.ask()
+    mini.suggest(trial)
+    trial.set_user_attr(ATTRIBUTE, {**record, "id": "f" * 16})
+    frame = results.frame(find(mini, trials=3))
+    assert list(frame["status"]) == ["complete"] * 3
+    assert frame["accuracy"][2] == frame["accuracy"][1]
+
+
+def test_what_keeps_killing_the_process_is_given_up_after_three_retries(mini: SearchSpace) -> None:
+    study = find(mini, trials=1)
+    trial = study.ask()
+    mini.suggest(trial)
+    for _ in range(3):
+        study = find(mini, trials=1)  # closes the trial that a killed process left, and enqueues it again
+        study.ask()
+        waiting = study.trials[-1]
+        mini.suggest(optuna.trial.Trial(study, waiting._trial_id))
+    frame = results.frame(find(mini, trials=2))
+    assert statuses(load_study(None, "a.db"))["interrupted"] == 3
+    (failed,) = frame[frame["status"] == "failed"]["error"]
+    assert failed == "the process died 4 times while this trial ran"
+
+
+def test_hours_end_a_search(mini: SearchSpace) -> None:
+    study = find(mini, trials=None, hours=0.5 / 3600)
+    assert 1 <= statuses(study)["complete"] < 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials=0"),
+        ({"trials": None}, "trials and hours are both open"),
+        ({"hours": -1.0}, "hours=-1.0"),
+        ({"sampler": "annealing"}, "sampler=annealing: not known; use one of tpe"),
+        ({"objectives": ("accuracy", "speed")}, "unknown metric 'speed'"),
+        ({"data": "imagenet"}, "imagenet"),
+        ({"storage": "nosuch://x"}, "nosuch://x"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_makes_no_study(
+    mini: SearchSpace, options: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        find(mini, **{"trials": 2, **options})  # type: ignore[arg-type]
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_the_front_is_printed_as_json_with_its_knee(tmp_path: Path) -> None:
+    vitscape(*words(tmp_path, "5"), cwd=tmp_path, check=True)
+    rows = json.loads(vitscape("front", "--json", cwd=tmp_path, check=True).stdout)
+    assert sum(row["knee"] for row in rows) == 1
+    for one in rows:
+        assert not any(o["accuracy"] > one["accuracy"] and o["macs"] <= one["macs"] for o in rows)
