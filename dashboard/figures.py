@@ -1,0 +1,170 @@
+"""Returns plotly figures of a results frame (explorer.results.frame): pure functions, no files, no app.
+
+The colours hold on white, on black and for colour-blind readers, and every class has a shape of its own: the front a
+stepped line with full circles, the knee a ring, published models diamonds, dominated trials small pale circles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.canvas import HEIGHT, THEMES, Axis, Numbers, Theme, ThemeName, empty, framed, x_axis, y_axis, y_title
+from dashboard.labels import label_cloud, label_front, label_published, mark_knee
+from explorer import results
+from explorer.metrics import METRICS, Metric, MetricError, metrics
+
+NARROW = 600  # pixels of axis, below which markers shrink
+
+
+def pareto_front(
+    frame: pd.DataFrame,
+    objectives: Sequence[str] = results.OBJECTIVES,
+    *,
+    data: str = "",
+    title: str | None = None,
+    theme: ThemeName = "light",
+    width: int | None = None,
+    height: int = HEIGHT,
+) -> go.Figure:
+    """The front of two objectives over the dominated trials: knee marked, latencies with their 95 % interval.
+
+    A cost is on x; the line at a cost is the best that this cost buys. `data` says what the accuracy stands for
+    ("cues, 8 epochs"); the conditions of the latencies are added to it. `width` in pixels for a picture, None to fill a
+    page.
+    """
+    y, x = _axes(objectives)
+    look = THEMES[theme]
+    best = results.front(frame, objectives).sort_values(x.column, kind="stable")
+    if best.empty:
+        return empty(f"No complete trial with {y.name} and {x.name} yet: let the search run on.", look, width, height)
+    measured = frame[[x.column, y.column]].notna().all(axis=1)
+    shown = frame[(frame["status"] == "complete") & ~frame["duplicate"] & measured]
+    conditions = results.conditions(shown) if "latency" in objectives else ""
+    heading = (
+        title or f"{len(best)} of {len(shown)} architectures {'is' if len(best) == 1 else 'are'} on the Pareto front"
+    )
+    figure = framed(heading, " · ".join(part for part in (data, conditions) if part), look, width, height)
+    across = x_axis(figure, x, _extent(shown, best, x))
+    up = y_axis(figure, y, _extent(shown, best, y), look)
+
+    cloud = shown[~shown["number"].isin(best["number"]) & shown["preset"].isna()]
+    figure.add_trace(_markers(cloud, across, up, "dominated", size=6, color=look.cloud, opacity=0.5))
+    figure.add_trace(_step(best, across, up, look))
+    dots = _markers(
+        best,
+        across,
+        up,
+        "Pareto front",
+        size=9 if across.pixels > NARROW else 7,
+        color=look.front,
+        line={"width": 1.2, "color": look.paper},
+    )
+    figure.add_trace(dots.update(error_x=_interval(best, x, look), error_y=_interval(best, y, look)))
+    published = shown[shown["preset"].notna()]
+    figure.add_trace(_markers(published, across, up, "published", size=10, color=look.reference, symbol="diamond"))
+    taken = label_published(figure, published, across, up, look)
+    label_cloud(figure, cloud, across, up, look, taken)
+    label_front(figure, best, across, up, look)
+    knee = results.knee(frame, objectives)
+    if knee is not None and len(best) > 2:  # of two points neither is a knee
+        mark_knee(figure, knee, best, across, up, look)
+    return figure
+
+
+def hypervolume_history(
+    frame: pd.DataFrame,
+    objectives: Sequence[str] = results.OBJECTIVES,
+    *,
+    reference: Mapping[str, float] | None = None,
+    title: str | None = None,
+    theme: ThemeName = "light",
+    width: int | None = None,
+    height: int = HEIGHT,
+) -> go.Figure:
+    """Hypervolume after each trial, in the product of the displayed units; the subtitle states the reference point."""
+    look = THEMES[theme]
+    rows = metrics(objectives)
+    series = results.hypervolume(frame, objectives, reference)
+    if not (series > 0).any():
+        return empty("No hypervolume yet: no complete trial inside the reference point.", look, width, height)
+    stated = ", ".join(f"{row.name} {row.text(series.attrs['reference'][row.name])}" for row in rows)
+    figure = framed(title or "Hypervolume of the Pareto front", f"reference point: {stated}", look, width, height)
+    shown = series.to_numpy(dtype=float) * math.prod(row.scale for row in rows)
+    line = {"shape": "hv", "width": 2.5, "color": look.front}
+    hover = "after trial %{x}: %{y:,.4~r}<extra></extra>"
+    figure.add_trace(go.Scatter(x=series.index, y=shown, mode="lines", line=line, hovertemplate=hover))
+    end = {"x": [series.index[-1]], "y": [shown[-1]], "hoverinfo": "skip"}
+    figure.add_trace(go.Scatter(**end, mode="markers", marker={"size": 9, "color": look.front}))
+    label = {"text": f"<b>{shown[-1]:,.{0 if shown[-1] >= 100 else 3}f}</b>", "font": {"color": look.front, "size": 14}}
+    figure.add_annotation(**label, x=series.index[-1], y=shown[-1], showarrow=False, xanchor="right", yshift=16)
+    figure.update_xaxes(title={"text": "Trial"})
+    figure.update_yaxes(range=[0, float(shown.max()) * 1.12], tickformat=",~f", automargin=True)
+    y_title(figure, look, f"Hypervolume ({' · '.join(row.unit for row in rows)}), higher is better")
+    return figure
+
+
+def _axes(objectives: Sequence[str]) -> tuple[Metric, Metric]:
+    """(y, x): a cost is on x."""
+    rows = metrics(objectives)
+    if len(rows) != 2:
+        raise MetricError(f"a front is drawn of two objectives, not of {', '.join(objectives)}")
+    first, second = rows
+    return (second, first) if second.maximize else (first, second)
+
+
+def _extent(shown: pd.DataFrame, best: pd.DataFrame, metric: Metric) -> Numbers:
+    """All displayed numbers that the axis has to hold: the points, and the ends of the front's intervals."""
+    stored = [shown[metric.column].to_numpy(dtype=float)]
+    if metric.name == "latency":
+        stored += [best[end].dropna().to_numpy(dtype=float) for end in ("latency_lo_ms", "latency_hi_ms")]
+    return np.concatenate(stored) * metric.scale
+
+
+def _markers(rows: pd.DataFrame, x: Axis, y: Axis, name: str, opacity: float = 1, **marker: Any) -> go.Scatter:
+    return go.Scatter(
+        x=x.numbers(rows),
+        y=y.numbers(rows),
+        mode="markers",
+        name=name,
+        marker=marker,
+        opacity=opacity,
+        cliponaxis=False,
+        customdata=rows["number"],
+        hovertext=[_hover(row) for row in rows.to_dict("records")],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _hover(row: dict[Hashable, Any]) -> str:
+    """What a point is, in lines."""
+    preset = "" if pd.isna(row["preset"]) else f" · {escape(row['preset'])}"
+    lines = [f"<b>trial {row['number']}</b>{preset}", escape(row["what"])]
+    for metric in METRICS.values():
+        if not pd.isna(row[metric.column]):
+            interval = f" [{row['latency_lo_ms']:.3g}, {row['latency_hi_ms']:.3g}]" * (metric.name == "latency")
+            lines.append(f"{metric.label}: {metric.text(row[metric.column])}{interval}")
+    return "<br>".join(lines)
+
+
+def _step(best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> go.Scatter:
+    """The best to be had at each cost: level from a point of the front to the next, and on to the edge."""
+    edge = 10**x.high if x.log else x.high
+    xs, ys = [*x.numbers(best), edge], [*y.numbers(best), y.numbers(best)[-1]]
+    line = {"shape": "hv", "width": 1.8, "color": look.front}
+    return go.Scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.6, hoverinfo="skip")
+
+
+def _interval(rows: pd.DataFrame, metric: Metric, look: Theme) -> dict[str, Any]:
+    """Error bars, where the metric has an interval."""
+    if metric.name != "latency":
+        return {"visible": False}
+    middle, low, high = rows["latency_ms"], rows["latency_lo_ms"], rows["latency_hi_ms"]
+    style = {"color": look.front, "thickness": 1.4, "width": 4}
+    return {"type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low, **style}
