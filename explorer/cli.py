@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,32 @@ import typer
 
 from explorer.last import recall, remember
 from explorer.limits import Limits, parse_budget
+from explorer.options import (
+    BatchSize,
+    By,
+    Data,
+    Device,
+    Epochs,
+    Hours,
+    Json,
+    MaxLatency,
+    MaxMacs,
+    MaxMemory,
+    MaxParams,
+    Objectives,
+    Precision,
+    PrecisionName,
+    Runtime,
+    Sampler,
+    Seed,
+    StopEpoch,
+    Storage,
+    Study,
+    Threads,
+    Trials,
+    WithPresets,
+    whole_option,
+)
 from explorer.show import console, grouped, print_json, print_profile, print_rows, print_trials, rows_of
 from search_spaces.errors import InputError
 
@@ -24,60 +49,29 @@ app = typer.Typer(
 )
 
 
-class PrecisionName(str, Enum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
-class By(str, Enum):
-    stage = "stage"
-    layer = "layer"
-
-
-Study = Annotated[
-    str | None, typer.Option(help="Name of the study.", show_default="the space's; else the last used here")
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        help="Path of a SQLite file, or the URL of a database; also $VITSCAPE_STORAGE.",
-        show_default="the last used here",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[PrecisionName, typer.Option(help="Of the timed network.")]
-BatchSize = Annotated[int, typer.Option(help="Images in a timed batch.")]
-Runtime = Annotated[str, typer.Option(help="What executes the timed network.")]
-Threads = Annotated[int, typer.Option(help="Threads while timing on a CPU.")]
-
-
 @app.command()
 def search(
     space: Annotated[str, typer.Argument(help="A shipped space by name, or a YAML or JSON file.")],
     study: Study = None,
     storage: Storage = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Evaluations in the study, earlier ones counted.", show_default="100")
-    ] = None,
-    hours: Annotated[float | None, typer.Option(help="Hours of this run.", show_default="no limit")] = None,
-    data: Annotated[str, typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path.")] = "cues",
+    trials: Trials = None,
+    hours: Hours = None,
+    data: Data = "cues",
     device: Device = "auto",
     precision: Precision = PrecisionName.fp32,
     batch_size: BatchSize = 1,
     runtime: Runtime = "eager",
     threads: Threads = 1,
-    objectives: Annotated[str, typer.Option(help="Of accuracy, latency, macs, params, memory.")] = "accuracy,latency",
-    max_latency: Annotated[str | None, typer.Option(help="Such as 2ms.", show_default="none")] = None,
-    max_macs: Annotated[str | None, typer.Option(help="Such as 1G.", show_default="none")] = None,
-    max_params: Annotated[str | None, typer.Option(help="Such as 5M.", show_default="none")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Such as 64MiB.", show_default="none")] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2, nsga3, gp or random.")] = "tpe",
-    seed: Annotated[int, typer.Option(help="Of proposals, weights and data order.")] = 0,
-    with_presets: Annotated[bool, typer.Option(help="Evaluate the published models in the space first.")] = False,
-    epochs: Annotated[int, typer.Option(help="Length of the proxy training's schedule.")] = 12,
-    stop_epoch: Annotated[int | None, typer.Option(help="Epochs of it really run.", show_default="all")] = None,
+    objectives: Objectives = "accuracy,latency",
+    max_latency: MaxLatency = None,
+    max_macs: MaxMacs = None,
+    max_params: MaxParams = None,
+    max_memory: MaxMemory = None,
+    sampler: Sampler = "tpe",
+    seed: Seed = 0,
+    with_presets: WithPresets = False,
+    epochs: Epochs = 12,
+    stop_epoch: StopEpoch = None,
 ) -> None:
     """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
     from pydantic import ValidationError
@@ -186,7 +180,7 @@ def export(
     study: Study = None,
     storage: Storage = None,
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("pareto"),
-    trial: Annotated[int | None, typer.Option(help="One trial, by number.")] = None,
+    trial: Annotated[int | None, whole_option("One trial, by number.")] = None,
     knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
     best_under: Annotated[
         str | None, typer.Option(help="The best within budgets, such as latency=2ms,macs=1G.")
@@ -252,10 +246,8 @@ def presets(json: Json = False) -> None:
 @app.command()
 def count(
     what: Annotated[str, typer.Argument(metavar="SPACE", help="A space, a preset, or a file of either.")],
-    samples: Annotated[
-        int, typer.Option(help="Random architectures of which the spread is told.", min=1, max=100_000)
-    ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    samples: Annotated[int, whole_option("Random architectures of which the spread is told.")] = 1000,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """How many architectures a space has, exactly, and how MACs and parameters spread over it; closed form."""
@@ -265,6 +257,8 @@ def count(
     from search_spaces.cost import cost
     from search_spaces.space import load_space
 
+    if not 1 <= samples <= 100_000:
+        raise InputError(f"samples={samples}: give 1 to 100000")
     space, rng = load_space(what), random.Random(seed)
     drawn = [cost(space.sample(rng)) for _ in range(1 if space.size == 1 else samples)]
     spread = {}
@@ -275,8 +269,12 @@ def count(
     if json:
         print_json({"name": space.name, "size": space.size, "samples": len(drawn), "seed": seed, **spread})
         return
+    if space.size == 1:
+        totals = [[name, f"{row['median']:,.0f}"] for name, row in spread.items()]
+        print_rows(f"{space.name}: one architecture", ["", ">one image"], totals)
+        return
     rows = [[name, *(f"{value:,.0f}" for value in row.values())] for name, row in spread.items()]
-    title = f"{space.name}: {_short(space.size)} architectures" if space.size > 1 else f"{space.name}: one architecture"
+    title = f"{space.name}: {_short(space.size)} architectures"
     print_rows(
         title, ["", ">least", ">5 %", ">median", ">95 %", ">most"], rows, [f"of {len(drawn)} samples, seed {seed}"]
     )
@@ -333,8 +331,9 @@ def main() -> None:
     """Run the command line: exit status 2 and one line for bad input, 130 when interrupted."""
     from explorer.failure import status_of
 
-    # before torch is loaded: idle threads that spin make a shared machine several times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # before torch is loaded: threads that spin for long make a shared machine several times slower (docs/log.md)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         result = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

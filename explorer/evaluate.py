@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from explorer.limits import Limits
 from explorer.record import Evaluation, Precision
@@ -32,6 +32,13 @@ class Setup:
     batch_size: int = 1
     runtime: str = "eager"
     threads: int = 1  # intra-op threads while timing on a CPU
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch_size", self.batch_size), ("threads", self.threads)):
+            if not 1 <= value <= 65536:
+                raise InputError(f"{name}={value}: give a whole number from 1 to 65536")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"precision={self.precision}: not known; use one of {', '.join(get_args(Precision))}")
 
 
 def evaluate(

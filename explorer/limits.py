@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -89,7 +90,10 @@ def quantity(name: str, word: str | float) -> float:
             f"{name}={word}: not a quantity; write a number and a unit ({known}), such as {EXAMPLES[name]}"
         )
     factor = next(factor for unit, factor in units.items() if unit.lower() == match[2].lower())
-    return float(match[1]) * factor
+    value = float(match[1]) * factor
+    if math.isinf(value):
+        raise LimitError(f"{name}={word}: too large; leave the limit out, or give one such as {EXAMPLES[name]}")
+    return value
 
 
 def parse_budget(text: str) -> dict[str, float]:

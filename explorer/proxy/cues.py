@@ -33,8 +33,8 @@ TRAIN_IMAGES, VAL_IMAGES = 8192, 4096
 HUE_AGREES, TEXTURE_AGREES = 0.30, 0.40  # share of the images whose cue is the class's own
 ORIENTATIONS, CYCLES = 5, (6.0, 10.0)  # texture class = 5 orientations x 2 frequencies, in cycles across the image
 TILT, SCALE, SHEAR, SHIFT = 0.04, (0.75, 1.0), 0.15, 0.1  # the shape's affine map: turns, and shares of the image
-SHAPE_CONTRAST = 0.8  # amplitude of the shape's texture; the image's range is 0..1 and its grey is .5
-SHAPE_MEAN = 0.5  # mean of the shape's texture as a share of its amplitude
+SHAPE_CONTRAST = 0.8  # of the shape's texture, peak to peak; the image's range is 0..1 and its grey is .5
+SHAPE_MEAN = 0.5  # mean of the shape's texture as a share of its amplitude, half the contrast
 STROKES, STROKE_CONTRAST = 2, 0.7  # clutter: lines drawn in textures of no meaning
 TINT = 0.10  # amplitude of the hue
 NOISE = 0.25  # amplitude of triangular noise a pixel and channel

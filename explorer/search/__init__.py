@@ -64,6 +64,7 @@ def search(
     from explorer.limits import Limits
     from explorer.metrics import metrics
     from explorer.profile.latency import resolve_device
+    from explorer.profile.runtimes import RUNTIMES
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
     from explorer.search.local import Budget, run
@@ -76,6 +77,10 @@ def search(
     _check_budget(trials, hours)
     setup = setup or Setup()
     resolve_device(setup.device)
+    if setup.runtime not in RUNTIMES:
+        raise InputError(f"runtime={setup.runtime}: not known; use one of {', '.join(RUNTIMES)}")
+    if not 0 <= seed < 2**31:
+        raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
     fingerprint = None
     if "accuracy" in objectives:
@@ -93,7 +98,7 @@ def search(
     )
     opened = open_study(study or space.name, storage, plan, make_sampler(sampler, seed))
     # a sampler begun again from its seed would repeat its first proposals
-    opened.sampler = make_sampler(sampler, seed + 1_000_003 * len(opened.get_trials(deepcopy=False)))
+    opened.sampler = make_sampler(sampler, (seed + 1_000_003 * len(opened.get_trials(deepcopy=False))) % 2**32)
     presets: list[Any] = []
     if with_presets:
         classes = space.root.leaf("classes").options[0]

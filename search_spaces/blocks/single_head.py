@@ -10,6 +10,16 @@ from search_spaces.blocks.conv_bn import ConvBN
 from search_spaces.blocks.ffn import ACTIVATIONS
 
 
+class JointNorm(nn.GroupNorm):
+    """GroupNorm with one group over channels and map, also of a single value, which nn.GroupNorm refuses."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class SingleHeadAttention(nn.Module):
     """The first `partial` channels attend among all tokens, the others pass; activation, projection over all.
 
@@ -23,7 +33,7 @@ class SingleHeadAttention(nn.Module):
         self.qkv_split = [qk_dim, qk_dim, partial]
         self.activation = activation
         self.per_token = norm == "layer"
-        self.norm: nn.Module = nn.LayerNorm(width) if self.per_token else nn.GroupNorm(1, partial)
+        self.norm: nn.Module = nn.LayerNorm(width) if self.per_token else JointNorm(partial)
         self.qkv: nn.Module
         self.proj: nn.Module
         if self.per_token:
