@@ -14,7 +14,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from tests.minis import MINI, environment, vitscape
 from rich.console import Console
 
 from explorer import Limits, results, search
@@ -26,6 +25,7 @@ from explorer.storage import ATTRIBUTE, load_study
 from search_spaces import cost, load_space
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace, parse_space
+from tests.minis import MINI, environment, vitscape
 
 QUIET = Console(quiet=True)
 SHORT = TrainSettings(epochs=1, warmup_epochs=0)

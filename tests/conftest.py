@@ -1,0 +1,21 @@
+"""One thread (two busy cores make OpenMP threads wait for each other), and the same hypothesis examples on every run.
+
+HYPOTHESIS_PROFILE=explore draws new examples each time, and more of them.
+"""
+
+import os
+
+import torch
+from hypothesis import HealthCheck, Phase, settings
+
+torch.set_num_threads(1)
+
+COMMON = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+    "print_blob": True,
+    "phases": [phase for phase in Phase if phase != Phase.explain],  # it runs a slow failure many times more
+}
+settings.register_profile("fixed", derandomize=True, database=None, max_examples=50, **COMMON)
+settings.register_profile("explore", max_examples=300, **COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

@@ -1,0 +1,246 @@
+"""The command line: verbs, JSON, and bad input, which is one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from explorer import cli
+from search_spaces.shipped import names
+from tests.malformed import MALFORMED_ARCHITECTURES, MALFORMED_SPACES, Malformed
+from tests.minis import ARCHITECTURE, MINI, vitscape
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = {  # parameters, after folding, MACs: the published models
+    "swin_t": (28288354, 28288354, 4490566656),
+    "swin_s": (49606258, 49606258, 8740875264),
+    "swin_b": (87768224, 87768224, 15430946816),
+    "shvit_s1": (6330808, 6308660, 241320768),
+    "shvit_s2": (11483072, 11453508, 365394896),
+    "shvit_s3": (14245273, 14210010, 600570164),
+    "shvit_s4": (16588484, 16546248, 986216960),
+    "deit_ti": (5717032, 5717032, 1246563840),
+    "deit_s": (22049896, 22049896, 4574026752),
+}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """(exit status, standard output, standard error) of the command line, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path / "leases"))
+    monkeypatch.delenv("VITSCAPE_STORAGE", raising=False)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["vitscape", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def refuses(run: Run, *words: str) -> str:
+    """The error's one line, after asserting that the input is refused as bad input has to be."""
+    status, out, err = run(*words)
+    assert status == 2, (out, err)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_profile_counts_every_preset_as_published(run: Run, name: str) -> None:
+    status, out, _ = run("profile", name, "--json", "--no-latency")
+    found = json.loads(out)
+    assert status == 0
+    assert (found["params"], found["params_folded"], found["macs"]) == GOLDEN[name]
+    assert found["latency"] is None
+    assert sum(row["macs"] for row in found["by_stage"]) == found["macs"]
+
+
+def test_every_preset_has_golden_counts() -> None:
+    assert set(names("presets")) == set(GOLDEN)
+
+
+def test_profile_measures_latency_with_interval_and_conditions(run: Run) -> None:
+    status, out, _ = run("profile", "shvit_s1", "--json", "--device", "cpu", "--batch-size", "2", "--verify")
+    found = json.loads(out)
+    assert status == 0
+    low, high = found["latency"]["ci95_ms"]
+    assert 0 < low <= found["latency"]["median_ms"] <= high
+    conditions = found["latency"]["conditions"]
+    assert conditions["batch_size"] == 2
+    assert conditions["precision"] == "fp32"
+    assert conditions["runtime"] == "eager"
+    assert conditions["image_size"] == 224
+    assert conditions["device_name"]
+    assert found["peak_memory_mb"] > 4 * found["params_folded"] / 2**20
+
+
+def test_profile_reads_an_architecture_file_and_tells_people_by_layer(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(ARCHITECTURE)
+    status, out, _ = run("profile", "a.yaml", "--no-latency", "--by", "layer")
+    assert status == 0
+    assert "stages.0.blocks.1.mixer" in out
+
+
+def test_spaces_and_presets_list_what_is_shipped(run: Run) -> None:
+    assert {row["name"] for row in json.loads(run("spaces", "--json")[1])} == set(names("spaces"))
+    rows = {row["name"]: row for row in json.loads(run("presets", "--json")[1])}
+    assert set(rows) == set(names("presets"))
+    assert rows["swin_t"]["published_top1"] == 81.2
+    assert "swin_t" in run("presets")[1]
+    assert "hybrid_224" in run("spaces")[1]
+
+
+def test_count_tells_a_space_s_exact_size_and_spread(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    found = json.loads(run("count", "mini.yaml", "--samples", "50", "--json")[1])
+    # depth 1: none, 2 global, window 2 (no shift); depth 2 also with shift. Heads 1 and 2 divide every width.
+    assert found["size"] == 3 * 2 * (4 + 5)
+    assert found["macs"]["min"] <= found["macs"]["median"] <= found["macs"]["max"]
+    assert json.loads(run("count", "swin_t", "--json")[1])["macs"]["min"] == GOLDEN["swin_t"][2]
+
+
+def test_a_whole_session_from_search_to_an_exported_file(tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    words = "search mini.yaml --storage runs/a.db --study s --trials 3 --data digits --epochs 1 --max-latency 1s"
+    searched = vitscape(*words.split(), cwd=tmp_path, check=True)
+    assert "Pareto front of s" in searched.stdout
+    assert "±" in searched.stdout
+    assert "3 trials are done" in searched.stderr
+    front = json.loads(vitscape("front", "--json", cwd=tmp_path, check=True).stdout)
+    assert {"accuracy", "latency_ms", "macs", "params", "what", "latency_lo_ms"} <= front[0].keys()
+    trials = json.loads(vitscape("trials", "--json", cwd=tmp_path, check=True).stdout)
+    assert [row["status"] for row in trials] == ["complete"] * 3
+    number = str(front[0]["number"])
+    profiled = json.loads(vitscape("profile", number, "--no-latency", "--json", cwd=tmp_path, check=True).stdout)
+    assert profiled["id"] == front[0]["id"]
+    out = vitscape("export", "--best-under", "latency=1s", "--to", "yaml,json", cwd=tmp_path, check=True).stdout
+    assert [Path(line).suffix for line in out.split()] == [".yaml", ".json"]
+
+
+@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+def test_a_malformed_space_is_refused(run: Run, tmp_path: Path, case: Malformed) -> None:
+    error = refuses(run, "count", str(case.write(tmp_path)))
+    for fragment in case.fragments:
+        assert fragment in error
+
+
+@pytest.mark.parametrize("case", MALFORMED_ARCHITECTURES, ids=lambda case: case.id)
+def test_a_malformed_architecture_is_refused(run: Run, tmp_path: Path, case: Malformed) -> None:
+    error = refuses(run, "profile", str(case.write(tmp_path)), "--no-latency")
+    for fragment in case.fragments:
+        assert fragment in error
+
+
+BAD_WORDS: list[tuple[str, str]] = [
+    ("search nosuch_space", "nosuch_space"),
+    ("search tiny_23", "did you mean tiny_32?"),
+    ("search mini.yaml --trials 0", "trials=0"),
+    ("search mini.yaml --trials many", "many"),
+    ("search mini.yaml --hours -1", "hours=-1"),
+    ("search mini.yaml --sampler annealing", "sampler=annealing"),
+    ("search mini.yaml --objectives accuracy,beauty", "beauty"),
+    ("search mini.yaml --objectives accuracy,accuracy", "accuracy"),
+    ("search mini.yaml --data imagenet", "imagenet"),
+    ("search mini.yaml --data folder", "folder"),
+    ("search mini.yaml --data folder:/nowhere", "/nowhere"),
+    ("search mini.yaml --data folder:empty", "empty"),
+    ("search mini.yaml --data folder:corrupt", "corrupt"),
+    ("search mini.yaml --data folder:single", "single"),
+    ("search mini.yaml --device gpu", "gpu"),
+    ("search mini.yaml --device cuda:7", "cuda:7"),
+    ("search mini.yaml --precision int8", "int8"),
+    ("search mini.yaml --batch-size 0", "batch_size=0"),
+    ("search mini.yaml --threads 0", "threads=0"),
+    ("search mini.yaml --runtime tensorrt", "tensorrt"),
+    ("search mini.yaml --max-latency fast", "latency=fast"),
+    ("search mini.yaml --max-latency 2GB", "latency=2GB"),
+    ("search mini.yaml --max-latency 0ms", "max-latency=0ms"),
+    ("search mini.yaml --max-macs -1G", "macs=-1G"),
+    ("search mini.yaml --max-params 1e400", "params=1e400"),
+    ("search mini.yaml --epochs 0", "epochs=0"),
+    ("search mini.yaml --epochs 3 --stop-epoch 5", "stop_epoch=5"),
+    ("search mini.yaml --seed -1", "seed=-1"),
+    ("search mini.yaml --storage nosuch://host/db", "nosuch://host/db"),
+    ("search mini.yaml --storage postgresql://ann:secret@localhost:1/db", "postgresql://ann:***@localhost:1/db"),
+    ("search mini.yaml --storage postgresql://ann:secret@localhost:port/db", "postgresql"),
+    ("search mini.yaml --storage .", "folder"),
+    ("search mini.yaml --storage noise.png", "noise.png"),
+    ("search mini.yaml --nosuch-option", "--nosuch-option"),
+    ("search", "space"),
+    ("front", "no study was used in this folder yet"),
+    ("front --storage nowhere.db", "nowhere.db"),
+    ("front --storage mini.yaml", "mini.yaml"),
+    ("trials --storage mysql://ann:secret@localhost/db", "mysql://ann:***@localhost/db"),
+    ("export --front --storage nowhere.db", "nowhere.db"),
+    ("export --storage nowhere.db --best-under speed=1", "speed=1"),
+    ("export --storage nowhere.db --best-under latency", "latency"),
+    ("export --storage nowhere.db --best-under latency=quick", "latency=quick"),
+    ("profile nosuch_preset", "nosuch_preset"),
+    ("profile swin_x", "did you mean"),
+    ("profile swin_t --by block", "block"),
+    ("profile swin_t --device cuda:9", "cuda:9"),
+    ("profile a.yaml --runtime nosuch", "nosuch"),
+    ("profile a.yaml --batch-size -3", "-3"),
+    ("profile 5", "no study was used in this folder yet"),
+    ("profile missing.yaml", "missing.yaml: no such file"),
+    ("count mini.yaml --samples 0", "0"),
+    ("paint", "paint"),
+]
+
+
+@pytest.mark.parametrize(("words", "fragment"), BAD_WORDS, ids=[words for words, _ in BAD_WORDS])
+def test_a_bad_word_is_refused(run: Run, tmp_path: Path, words: str, fragment: str) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    (tmp_path / "a.yaml").write_text(ARCHITECTURE)
+    for folder in ("empty", "corrupt/a", "corrupt/b", "single/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path in ("corrupt/a/1.png", "corrupt/b/1.jpg"):
+        (tmp_path / path).write_bytes(b"no picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "single/a/1.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "noise.png")
+    error = refuses(run, *words.split())
+    assert fragment in error
+    assert "secret" not in error
+    assert not list(tmp_path.glob("**/*.db"))
+
+
+def test_a_password_is_neither_kept_nor_shown(run: Run, tmp_path: Path) -> None:
+    from explorer.last import remember
+
+    run("presets")  # enters the folder
+    remember("s", "postgresql://ann:secret@localhost/db")
+    assert "secret" not in (tmp_path / ".vitscape/last.json").read_text()
+    assert "give --storage" in refuses(run, "front")
+
+
+def documented() -> str:
+    return (ROOT / "README.md").read_text() + (ROOT / "docs" / "commands.md").read_text()
+
+
+def test_every_verb_and_option_is_documented() -> None:
+    import typer
+
+    text, command = documented(), typer.main.get_command(cli.app)
+    verbs: dict[str, Any] = command.commands  # type: ignore[attr-defined]
+    assert verbs
+    for name, verb in verbs.items():
+        assert f"vitscape {name}" in text, name
+        for parameter in verb.params:
+            for option in parameter.opts:
+                if option.startswith("--"):
+                    assert re.search(rf"`?{option}\b", text), f"{name} {option}"
