@@ -18,8 +18,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-picture: $(READY)  ## the README's picture, of the study that `make search` made
+picture: $(READY)  ## the README's pictures, of the study that `make search` made
 	$(BIN)/python -m dashboard.picture $(DEMO) --out docs/front.svg
+	$(BIN)/python -m dashboard.picture $(DEMO) --out docs/front_dark.svg --dark
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -152,7 +152,7 @@ def test_a_limit_that_nothing_meets_ends_the_search_and_says_how_far_off_it_is(m
 def test_one_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(mini: SearchSpace) -> None:
     # a learning rate this high turns the loss into NaN for most networks
     settings = TrainSettings(epochs=1, warmup_epochs=0, lr=1e30)
-    with pytest.raises(SearchStopped, match="10 trials failed in a row.*TrainingDiverged"):
+    with pytest.raises(SearchStopped, match=r"10 trials failed in a row.*TrainingDiverged"):
         find(mini, trials=12, settings=settings)
     study = load_study(None, "a.db")
     frame = results.frame(study)
