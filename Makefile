@@ -11,7 +11,7 @@ search: $(READY)  ## a real search of tiny_32, its front as a table, and pareto/
 	$(BIN)/vitscape export $(DEMO) --front --out pareto
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

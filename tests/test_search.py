@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -144,7 +144,7 @@ def test_a_candidate_over_the_latency_limit_is_timed_but_not_trained(mini: Searc
 
 
 def test_a_limit_that_nothing_meets_ends_the_search_and_says_how_far_off_it_is(mini: SearchSpace) -> None:
-    console = Console(record=True, width=200, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(record=True, width=200, file=io.StringIO())
     search(mini, storage="a.db", console=console, trials=3, objectives=("macs",), limits=Limits.parse(macs="1K"))
     assert "max-macs: none of" in console.export_text()
 
