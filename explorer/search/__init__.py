@@ -68,7 +68,7 @@ def search(
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
     from explorer.search.local import Budget, run
-    from explorer.search.progress import SearchProgress
+    from explorer.search.progress import SearchProgress, announce
     from explorer.search.sampler import make_sampler
     from explorer.search.study import Plan, open_study
 
@@ -104,6 +104,7 @@ def search(
         classes = space.root.leaf("classes").options[0]
         presets = [preset(name).model_copy(update={"classes": classes}) for name in names("presets")]
     console = console or Console(stderr=True)
+    announce(console, opened, plan, storage)
     with SearchProgress(console, opened, plan.objectives, trials) as progress:
         ended = run(opened, plan, Budget(trials, hours), presets, progress)
     console.print(f"[bold]{ended}[/]: study {opened.study_name}", highlight=False)

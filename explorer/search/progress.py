@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from explorer.metrics import metrics
 from explorer.record import TrialRecord
 from explorer.results import what
+from explorer.search.study import Plan
+from explorer.storage import hide_password
 
 MARKS = {
     "complete": "[green]✓[/]",
@@ -20,6 +22,26 @@ MARKS = {
     "interrupted": "[red]…[/]",
     "duplicate": "[dim]=[/]",
 }
+
+
+def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) -> None:
+    """Say what is searched, under which conditions, and where it is kept."""
+    where = plan.record()["conditions"]
+    size = f"{plan.space.size:,}" if plan.space.size < 10**12 else f"{plan.space.size:.3e}"
+    threads = "" if where["threads"] is None else f", threads {where['threads']}"
+    begun = len(study.get_trials(deepcopy=False))
+    lines = [
+        f"[bold]{escape(study.study_name)}[/] in {escape(hide_password(storage))}"
+        + (f", which has {begun} trials: continued" if begun else ""),
+        f"[dim]space {escape(plan.space.name)}, {size} architectures; {' against '.join(plan.objectives)}[/]",
+        f"[dim]{where['device_name']}, {where['runtime']}, {where['precision']}"
+        f", batch {where['batch_size']}{threads}[/]",
+    ]
+    if "accuracy" in plan.objectives:
+        epochs = f"{plan.settings.stop_epoch or plan.settings.epochs} of {plan.settings.epochs} epochs"
+        lines.append(f"[dim]trained for {epochs} on {escape(plan.data)}[/]")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 class SearchProgress:
