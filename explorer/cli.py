@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -200,7 +201,7 @@ def export(
         print_json([str(path) for path in paths])
     else:
         for path in paths:
-            console().print(str(path))
+            console().print(str(path), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -281,8 +282,11 @@ def count(
 
 
 def _load(study: str | None, storage: str | None) -> Any:
+    import optuna
+
     from explorer.storage import load_study
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     name, url = recall(study, storage)
     loaded = load_study(name, url)
     remember(loaded.study_name, url)
@@ -290,7 +294,7 @@ def _load(study: str | None, storage: str | None) -> Any:
 
 
 def _architecture(what: str, study: str | None, storage: str | None) -> Any:
-    if not what.isdigit():
+    if not (what.isascii() and what.isdecimal()):
         return what
     from explorer import results
     from search_spaces.architecture import Architecture
@@ -315,7 +319,7 @@ def _print_front(study: Any, as_json: bool) -> None:
         print_json([{**row, "knee": row["number"] == number} for row in rows_of(members)])
         return
     if members.empty:
-        console().print(f"study {study.study_name}: no complete trial yet, so no front")
+        console().print(f"study {study.study_name}: no complete trial yet, so no front", markup=False)
         return
     volume = results.hypervolume(frame, objectives)
     reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
@@ -334,6 +338,9 @@ def main() -> None:
     # before torch is loaded: threads that spin for long make a shared machine several times slower (docs/log.md)
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a sign shows a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         result = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

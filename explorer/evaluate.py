@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from explorer.limits import Limits
+from explorer.metrics import metrics
 from explorer.record import Evaluation, Precision
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
@@ -72,7 +73,7 @@ def evaluate(
         params_folded=counts.params_folded,
         infeasible=limits.exceeded(counts),
     )
-    wanted = set(measure)
+    wanted = {metric.name for metric in metrics(measure)}
     if evaluation.infeasible or not (wanted & {"accuracy", "latency", "memory"} or limits.latency or limits.memory):
         return evaluation
 

@@ -30,7 +30,7 @@ def recall(study: str | None, storage: str | None) -> tuple[str | None, str]:
         InputError: no storage is given, and none was used here.
     """
     if storage is None:
-        storage = os.environ.get("VITSCAPE_STORAGE")
+        storage = os.environ.get("VITSCAPE_STORAGE") or None
     if storage is not None:
         return study, storage
     try:

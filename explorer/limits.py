@@ -14,7 +14,7 @@ from search_spaces.cost import Cost
 from search_spaces.errors import InputError
 
 UNITS: dict[str, dict[str, float]] = {  # unit -> factor to the stored unit
-    "latency": {"us": 1e-3, "ms": 1.0, "s": 1e3, "": 1.0},
+    "latency": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "": 1.0},
     "macs": {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12},
     "params": {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9},
     "memory": {"": 1.0, "MB": 1e6 / 2**20, "MiB": 1.0, "GB": 1e9 / 2**20, "GiB": 1024.0},
@@ -42,6 +42,8 @@ class Limits(Record):
         Raises:
             LimitError: not a quantity of that kind, or not above 0.
         """
+        if unknown := words.keys() - cls.model_fields.keys():
+            raise LimitError(f"{', '.join(sorted(unknown))}: no limit; there are {', '.join(cls.model_fields)}")
         values = {name: quantity(name, word) for name, word in words.items() if word is not None}
         try:
             return cls(**values)

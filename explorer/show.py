@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def console() -> Console:
 
 
 def print_json(data: Any) -> None:
-    """Data as JSON on standard output; not-a-number becomes null."""
+    """Data as JSON on standard output."""
     print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -35,18 +36,22 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def print_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()) -> None:
-    """A table; headings that end in a unit or number are right-aligned by a leading `>`."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+def print_rows(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], footer: Sequence[str] = ()
+) -> None:
+    """A table of plain strings and styled Text; a leading `>` aligns a column to the right."""
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     for heading in headings:
         right = heading.startswith(">")
         table.add_column(heading.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     out = console()
     out.print(table)
     for line in footer:
-        out.print(line, style="dim")
+        out.print(line, style="dim", markup=False)
 
 
 def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, footer: Sequence[str] = ()) -> None:
@@ -58,7 +63,7 @@ def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, foote
     shown = [metric for metric in METRICS.values() if frame[metric.column].notna().any()]
     mixed = bool((frame["status"] != "complete").any())
     headings = [">Trial", *(["Status"] if mixed else []), *(f">{metric.quantity}" for metric in shown), "Architecture"]
-    rows = []
+    rows: list[list[str | Text]] = []
     for _, row in frame.iterrows():
         cells = [str(row["number"]), *([str(row["status"])] if mixed else [])]
         for metric in shown:
@@ -73,7 +78,7 @@ def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, foote
         text = escape(name + ("" if pd.isna(row["what"]) else row["what"]))
         text += "" if pd.isna(note) else f"  [yellow]{escape(note)}[/]"
         text += "  [bold #D55E00]◆ knee[/]" if row["number"] == knee else ""
-        rows.append([*cells, text])
+        rows.append([*cells, Text.from_markup(text)])
     print_rows(title, headings, rows, footer)
 
 

@@ -77,16 +77,39 @@ torch.save(logits, {str(tmp_path / "logits.pt")!r})
     assert torch.equal(torch.load(tmp_path / "logits.pt", weights_only=True), expected)
 
 
-def test_a_later_export_removes_what_is_no_longer_on_the_front_and_nothing_else(
-    study: optuna.Study, tmp_path: Path
-) -> None:
-    (stale,) = export(study, tmp_path, trial=0)
-    mine = tmp_path / "mine.yaml"
-    mine.write_text("x")
-    paths = export(study, tmp_path, trial=1)
+def off_the_front(study: optuna.Study) -> int:
+    frame = results.frame(study)
+    members = set(results.front(frame, ("macs", "params"))["number"])
+    return next(int(number) for number in frame["number"] if number not in members)
+
+
+def test_a_front_replaces_the_study_s_earlier_one_and_nothing_else(study: optuna.Study, tmp_path: Path) -> None:
+    (stale,) = export(study, tmp_path, trial=off_the_front(study))
+    (other,) = (path.rename(tmp_path / "mine.yaml") for path in export(study, tmp_path / "elsewhere", trial=0))
+    paths = export(study, tmp_path, whole_front=True)
     assert not stale.exists()
-    assert mine.exists()
+    assert other.exists()
     assert json.loads((tmp_path / "export.json").read_text())["files"] == [path.name for path in paths]
+
+
+def test_a_single_export_leaves_earlier_files_alone(study: optuna.Study, tmp_path: Path) -> None:
+    front = export(study, tmp_path, whole_front=True)
+    export(study, tmp_path, trial=off_the_front(study))
+    assert all(path.exists() for path in front)
+
+
+def test_a_study_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    study = search(
+        parse_space(MINI),
+        study="../evil/[x]",
+        storage=str(tmp_path / "a.db"),
+        trials=2,
+        objectives=("macs", "params"),
+        console=Console(quiet=True),
+    )
+    out = tmp_path / "out"
+    paths = export(study, out, whole_front=True)
+    assert all(path.exists() and path.parent == out for path in paths)
 
 
 def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(study: optuna.Study, tmp_path: Path) -> None:
@@ -94,8 +117,9 @@ def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(study: optuna.
     victim.write_text("x")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "export.json").write_text(json.dumps({"files": ["../victim.yaml", str(victim)]}))
-    export(study, out, trial=1)
+    for files in (["../victim.yaml", str(victim)], 5):
+        (out / "export.json").write_text(json.dumps({"study": "mini", "files": files}))
+        export(study, out, whole_front=True)
     assert victim.exists()
 
 

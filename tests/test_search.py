@@ -184,11 +184,14 @@ def test_presets_in_the_space_are_evaluated_first_and_once() -> None:
     ("change", "named"),
     [
         ({"data": "cues"}, "data.source=digits, now cues"),
-        ({"objectives": ("accuracy", "params")}, "objectives="),
+        ({"objectives": ("accuracy", "params")}, "objectives.1=macs, now params"),
         ({"limits": Limits.parse(macs="1M")}, "limits.macs=None, now 1000000.0"),
         ({"settings": TrainSettings(epochs=2)}, "proxy.epochs=1, now 2"),
         ({"seed": 7}, "seed=0, now 7"),
-        ({"space": parse_space(MINI.replace("[8, 12, 16]", "[8, 12]"))}, "space.stages="),
+        (
+            {"space": parse_space(MINI.replace("[8, 12, 16]", "[8, 12]"))},
+            "space.stages.0.width=[8, 12, 16], now [8, 12]",
+        ),
     ],
 )
 def test_a_study_made_otherwise_is_refused_and_the_difference_named(
@@ -302,6 +305,114 @@ def test_what_keeps_killing_the_process_is_given_up_after_three_retries(mini: Se
     assert statuses(load_study(None, "a.db"))["interrupted"] == 3
     (failed,) = frame[frame["status"] == "failed"]["error"]
     assert failed == "the process died 4 times while this trial ran"
+
+
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_a_kill_at_any_write_loses_no_preset(tmp_path: Path, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dies at the nth parameter of the second preset; what was enqueued comes back."""
+    space = load_space("swin_224")
+    suggest = optuna.Trial.suggest_categorical
+    calls = 0
+
+    def dying(self: optuna.Trial, name: str, choices: tuple[object, ...]) -> object:
+        nonlocal calls
+        calls += self.number == 1
+        if calls == moment:
+            raise SystemExit
+        return suggest(self, name, choices)  # type: ignore[type-var]
+
+    monkeypatch.setattr(optuna.Trial, "suggest_categorical", dying)
+    with pytest.raises(SystemExit):
+        find(space, trials=3, objectives=("macs", "params"), with_presets=True)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    frame = results.frame(find(space, trials=3, objectives=("macs", "params"), with_presets=True))
+    complete = frame[frame["status"] == "complete"]
+    assert sorted(complete["preset"]) == ["swin_b", "swin_s", "swin_t"]
+
+
+@pytest.mark.parametrize("lost", ["tell", "enqueue_trial", "set_user_attr"])
+def test_a_kill_while_an_interrupted_trial_is_closed_loses_nothing(
+    mini: SearchSpace, tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(mini, trials=1)
+    owner = optuna.Trial if lost == "set_user_attr" else optuna.Study
+
+    def interrupted(*args: object, **options: object) -> None:
+        monkeypatch.setattr(owner, lost, dies)
+        raise KeyboardInterrupt
+
+    def dies(*args: object, **options: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("explorer.search.local.evaluate", interrupted)
+    with pytest.raises(SystemExit):
+        find(mini, trials=2)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    study = find(mini, trials=2)
+    frame = results.frame(study)
+    wanted = mini.suggest(optuna.trial.FixedTrial(study.trials[1].params)).id
+    assert wanted in set(frame[frame["status"] == "complete"]["id"])
+    assert (frame["status"] == "complete").sum() == 2
+
+
+def test_a_replayed_duplicate_killed_before_it_was_told_gets_its_values(
+    mini: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = find(mini, trials=1)
+    study.enqueue_trial(study.trials[0].params)
+
+    def dies(*args: object, **options: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(optuna.Study, "tell", dies)
+    with pytest.raises(SystemExit):
+        find(mini, trials=2)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    study = find(mini, trials=2)
+    assert study.trials[1].values == study.trials[0].values
+
+
+def test_a_plain_optuna_study_of_the_same_name_is_not_adopted(mini: SearchSpace) -> None:
+    optuna.create_study(study_name="mini", storage="sqlite:///a.db", direction="minimize")
+    with pytest.raises(InputError, match="other directions"):
+        find(mini, trials=1)
+
+
+def test_data_that_fits_no_candidate_is_refused_before_the_first_trial(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="in_channels: the data digits has 3 channels; set in_channels: 3"):
+        find(parse_space(MINI + "in_channels: 1\n"), trials=3)
+    with pytest.raises(InputError, match="training images are fewer than a batch"):
+        find(parse_space(MINI), trials=3, settings=TrainSettings(epochs=1, batch_size=10_000))
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_a_change_of_remarks_continues_a_study(mini: SearchSpace) -> None:
+    find(mini, trials=1, study="s")
+    renamed = parse_space(MINI.replace("name: mini", "name: other\ndescription: the same"))
+    assert statuses(find(renamed, trials=2, study="s"))["complete"] == 2
+
+
+def test_a_storage_that_breaks_is_one_line(tmp_path: Path) -> None:
+    vitscape(*words(tmp_path, "2"), cwd=tmp_path, check=True)
+    connection = sqlite3.connect(tmp_path / "a.db")
+    connection.execute("DROP TABLE trial_values")
+    connection.commit()
+    connection.close()
+    broken = vitscape("trials", cwd=tmp_path)
+    assert broken.returncode != 0
+    assert "Traceback" not in broken.stderr
+    assert broken.stderr.count("\n") == 1
+
+
+def test_odd_study_names_and_plain_terminals_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    vitscape(*words(tmp_path, "2"), "--study", "[/] a/b", cwd=tmp_path, check=True)
+    assert "[/] a/b" in vitscape("front", cwd=tmp_path, check=True).stdout
+    out = vitscape("export", "--front", "--out", "[x]", cwd=tmp_path, check=True).stdout
+    assert all((tmp_path / line).exists() for line in out.split("\n") if line)
 
 
 def test_hours_end_a_search(mini: SearchSpace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def export(
     """Paths of the files written into the folder `out` for one choice of trials.
 
     The choice is a trial by number, the knee, the most accurate within budgets in stored units, or the whole front.
-    A file of an earlier export into the same folder that is no longer chosen is removed (`export.json` lists them).
+    A whole front replaces the study's earlier one in the folder: files that are no longer on it are removed
+    (`export.json` lists what was written).
 
     >>> export(study, "pareto", whole_front=True, to=("yaml", "json"))
 
@@ -54,7 +56,7 @@ def export(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [path for _, row in rows.iterrows() for path in _write(study, row, folder, to)]
-        _replace_manifest(folder, study.study_name, written)
+        _write_manifest(folder, study.study_name, written, replace=whole_front)
     except OSError as error:
         raise ExportError(f"out={out}: cannot be written ({error.strerror}); choose another folder") from None
     return written
@@ -74,7 +76,8 @@ def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapp
             )
         return rows
     if best_under is not None:
-        row = results.best_under(frame, objectives[0], **best_under)
+        goal = "accuracy" if "accuracy" in objectives else objectives[0]
+        row = results.best_under(frame, goal, **best_under)
         if row is None:
             asked = ", ".join(METRICS[name].text(value) for name, value in best_under.items())
             raise ExportError(f"best-under {asked}: no trial of study {study.study_name} is within it; allow more")
@@ -90,7 +93,8 @@ def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapp
 
 
 def _write(study: optuna.Study, row: pd.Series[Any], folder: Path, to: Sequence[str]) -> list[Path]:
-    stem = f"{study.study_name}_{int(row['number']):04d}"
+    safe = re.sub(r"[^\w.+-]", "_", study.study_name).lstrip(".") or "study"
+    stem = f"{safe}_{int(row['number']):04d}"
     architecture = Architecture.from_dict(row["architecture"], f"trial {row['number']}")
     architecture = architecture.model_copy(update={"name": stem, "description": describe(study, row)})
     written = []
@@ -118,16 +122,24 @@ def describe(study: optuna.Study, row: pd.Series[Any]) -> str:
     return f"Trial {row['number']} of study {study.study_name}: {', '.join(numbers.values())}"
 
 
-def _replace_manifest(folder: Path, study: str, written: list[Path]) -> None:
+def _write_manifest(folder: Path, study: str, written: list[Path], replace: bool) -> None:
+    """List what is in the folder; where a whole front is written, remove what was on the study's earlier one."""
     manifest = folder / MANIFEST
-    names = [path.name for path in written]
-    if manifest.exists():
-        try:
-            before = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        except (ValueError, KeyError, TypeError):
-            before = []
-        for name in before:
-            stale = folder / Path(str(name)).name
-            if stale.name not in names and stale.suffix.removeprefix(".") in TARGETS:
-                stale.unlink(missing_ok=True)
-    manifest.write_text(json.dumps({"study": study, "files": names}, indent=2) + "\n", encoding="utf-8")
+    names, before = [path.name for path in written], _read_manifest(manifest)
+    earlier = before["files"] if before["study"] == study else []
+    for name in earlier if replace else []:
+        stale = folder / Path(name).name
+        if stale.name not in names and stale.suffix.removeprefix(".") in TARGETS:
+            stale.unlink(missing_ok=True)
+    kept = [] if replace else [name for name in earlier if name not in names]
+    manifest.write_text(json.dumps({"study": study, "files": kept + names}, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_manifest(manifest: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, dict) and isinstance(found.get("files"), list) and "study" in found:
+        return {"study": found["study"], "files": [name for name in found["files"] if isinstance(name, str)]}
+    return {"study": None, "files": []}

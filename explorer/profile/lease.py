@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from search_spaces.errors import InputError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -52,7 +54,14 @@ def exclusive(key: str, on_wait: OnWait | None = None) -> Iterator[None]:
         if key in _held:
             yield
             return
-        descriptor = _lock(_folder() / f"{key}.lock", on_wait)
+        try:
+            folder = _folder()
+        except OSError as error:
+            where = f"VITSCAPE_LEASES={os.environ.get('VITSCAPE_LEASES', '')}"
+            raise InputError(
+                f"{where}: no folder for locks ({error}); set it to a folder that you can write to"
+            ) from None
+        descriptor = _lock(folder / f"{key}.lock", on_wait)
         _held[key] = descriptor
         try:
             yield

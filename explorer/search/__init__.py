@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from explorer.evaluate import Setup
     from explorer.limits import Limits
+    from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
 
 STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
@@ -86,6 +87,7 @@ def search(
     if "accuracy" in objectives:
         dataset = load_data(data, min(space.image_sizes))
         space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
+        _check_data(space, dataset, settings or TrainSettings())
     plan = Plan(
         space=space,
         objectives=tuple(objectives),
@@ -107,8 +109,18 @@ def search(
     announce(console, opened, plan, storage)
     with SearchProgress(console, opened, plan.objectives, trials) as progress:
         ended = run(opened, plan, Budget(trials, hours), presets, progress)
-    console.print(f"[bold]{ended}[/]: study {opened.study_name}", highlight=False)
+    console.print(f"{ended}: study {opened.study_name}", style="bold", highlight=False, markup=False)
     return opened
+
+
+def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -> None:
+    channels, images = dataset.train_images.shape[1], len(dataset.train_images)
+    if space.root.leaf("in_channels").options != (channels,):
+        raise InputError(f"in_channels: the data {dataset.name} has {channels} channels; set in_channels: {channels}")
+    if images < settings.batch_size:
+        raise InputError(
+            f"data={dataset.name}: {images} training images are fewer than a batch of {settings.batch_size}"
+        )
 
 
 def _check_budget(trials: int | None, hours: float | None) -> None:

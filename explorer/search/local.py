@@ -23,8 +23,9 @@ from explorer.proxy.data import Dataset, load_data
 from explorer.record import TrialRecord
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
-from explorer.search.study import ORIGIN, Plan, close_interrupted, close_trial, records, spent
+from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
 from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
 
 MOST_FAILURES = 10  # in a row: then something is wrong with the set-up, not with the candidates
 SIZES_KEPT = 2  # image sizes whose data stays in memory
@@ -150,9 +151,11 @@ def _evaluated(
         status = "infeasible" if evaluation.infeasible else "complete"
         record = candidate.record(status=status, evaluation=evaluation, seconds=time.monotonic() - started)
     except KeyboardInterrupt:
-        record = candidate.record(status="interrupted", seconds=time.monotonic() - started)
-        close_trial(study, candidate.trial, record, plan.objectives, plan.limits)
-        _enqueue_again(study, candidate)
+        with uninterrupted():
+            _give_back(study, plan, candidate, time.monotonic() - started)
+        raise
+    except InputError:  # the set-up's fault, so every other candidate's, too
+        _give_back(study, plan, candidate, time.monotonic() - started)
         raise
     except Exception as error:  # the one broad catch: a candidate may fail in any way, and the search goes on
         line = " ".join(str(error).split())[:300]
@@ -168,9 +171,25 @@ def _evaluated(
     return record
 
 
-def _enqueue_again(study: optuna.Study, candidate: Candidate) -> None:
-    origin = {**candidate.origin, "retry_of": candidate.trial.number}
-    study.enqueue_trial(candidate.trial.params, user_attrs={ORIGIN: origin})
+def _give_back(study: optuna.Study, plan: Plan, candidate: Candidate, seconds: float) -> None:
+    """Enqueue a candidate that was not evaluated again, and close its trial."""
+    trial, origin = candidate.trial, candidate.origin
+    enqueue_again(study, trial.params, origin, trial.number, origin.get("retries", 0))
+    record = candidate.record(status="interrupted", seconds=seconds)
+    close_trial(study, trial, record, plan.objectives, plan.limits)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back while a trial is closed, in the main thread; a second one would leave it half closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class RunningFront:

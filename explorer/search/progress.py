@@ -39,7 +39,8 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
     ]
     if "accuracy" in plan.objectives:
         epochs = f"{plan.settings.stop_epoch or plan.settings.epochs} of {plan.settings.epochs} epochs"
-        lines.append(f"[dim]trained for {epochs} on {escape(plan.data)}[/]")
+        classes = plan.space.root.leaf("classes").options[0]
+        lines.append(f"[dim]trained for {epochs} on {escape(plan.data)}, {classes} classes[/]")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from explorer.limits import Limits
 from explorer.metrics import METRICS
@@ -74,7 +74,8 @@ class Proposals:
 
     def enqueue_presets(self, presets: list[Architecture]) -> list[str]:
         """Names of the presets in the space that were put first in the queue."""
-        queued = {t.user_attrs.get(ORIGIN, {}).get("preset") for t in self.study.get_trials(deepcopy=False)}
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        queued = {trial.user_attrs.get(ORIGIN, {}).get("preset") for trial in waiting}
         found = [p for p in presets if self.space.contains(p) and p.name not in queued and p.id not in self.known]
         for preset in found:
             self.study.enqueue_trial(self.space.params(preset), user_attrs={ORIGIN: {"preset": preset.name}})
@@ -88,7 +89,8 @@ class Proposals:
         """
         misses = 0
         while True:
-            if misses >= REPEATS:
+            waiting = misses >= REPEATS and self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if misses >= REPEATS and not waiting:
                 self._enqueue_new()
             trial = self.study.ask()
             architecture = self.space.suggest(trial)
@@ -143,4 +145,6 @@ class Proposals:
                     f"max-{name}: none of {DRAWS} random architectures of {self.space.name} is within {most};"
                     f" the least of them has {least}"
                 )
-        raise NothingLeft(f"all {len(self.known)} architectures of {self.space.name} within the limits are evaluated")
+        if len(self.known) >= self.space.size:
+            raise NothingLeft(f"all {self.space.size} architectures of {self.space.name} are known")
+        raise NothingLeft(f"{DRAWS} random architectures of {self.space.name} brought no new one within the limits")

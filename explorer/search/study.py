@@ -88,6 +88,10 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
         if stored is None and study.get_trials(deepcopy=False):
             raise StorageError(f"study {name!r} was not made by vitscape search; choose another name with --study")
         if stored is None:  # killed between the two writes that make a study
+            if [direction.name.lower() for direction in study.directions] != directions:
+                raise StorageError(
+                    f"study {name!r} has other directions than {', '.join(plan.objectives)}: name another"
+                )
             study.set_user_attr(ATTRIBUTE, plan.record())
         else:
             refuse_difference(name, stored, plan.record())
@@ -96,13 +100,20 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
 
 def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise StudyMismatch, naming the first differences, unless the two plans are the same."""
-    differences = _differences(stored, asked)
+    differences = _differences(_compared(stored), _compared(asked))
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise StudyMismatch(
             f"study {name!r} was made with {'; '.join(differences[:3])}{more}:"
             " use the same options to continue it, or another --study name"
         )
+
+
+def _compared(record: dict[str, Any]) -> dict[str, Any]:
+    """A plan's record without what changes nothing: the space's name and remarks."""
+    remarks = ("format", "name", "description", "published")
+    space = {key: value for key, value in record["space"].items() if key not in remarks}
+    return {**{key: value for key, value in record.items() if key != "space_name"}, "space": space}
 
 
 def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:
@@ -112,6 +123,12 @@ def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:
             where = f"{place}.{key}" if place else str(key)
             found += _differences(stored.get(key), asked.get(key), where)
         return found
+    if isinstance(stored, list) and isinstance(asked, list) and len(stored) == len(asked):
+        return [
+            line
+            for i, pair in enumerate(zip(stored, asked, strict=True))
+            for line in _differences(*pair, f"{place}.{i}")
+        ]
     return [] if stored == asked else [f"{place}={stored!s:.60}, now {asked!s:.60}"]
 
 
@@ -121,18 +138,24 @@ def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple
     for frozen in running:
         trial = Trial(study, frozen._trial_id)
         stored = frozen.user_attrs.get(ATTRIBUTE)
-        if stored is not None:  # it was evaluated, and killed before its values were told
-            close_trial(study, trial, TrialRecord.model_validate(stored), objectives, limits, stored=True)
+        record = None if stored is None else TrialRecord.model_validate(stored)
+        if record is None or record.status == "interrupted":
+            retry(study, trial, space, frozen)
             continue
-        retry(study, trial, space, frozen)
+        # evaluated or answered, and killed before its values were told
+        first = None if record.duplicate_of is None else records(study).get(record.duplicate_of)
+        evaluation = None if first is None else first.evaluation
+        close_trial(study, trial, record, objectives, limits, stored=True, evaluation=evaluation)
     return len(running)
 
 
 def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenTrial) -> None:
-    """Close an interrupted trial and enqueue its architecture again, unless that has failed too often."""
+    """Enqueue an interrupted trial's architecture again, unless that has failed too often, and close the trial."""
+    # a trial that was enqueued and killed while being asked for has its values still, though not as parameters
+    params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
     try:
-        architecture = space.suggest(FixedTrial(frozen.params))  # type: ignore[arg-type]
-    except ValueError:  # killed while it was being asked for: nothing was evaluated, nothing is lost
+        architecture = space.suggest(FixedTrial(params))  # type: ignore[arg-type]
+    except ValueError:  # killed while the sampler chose: nothing was evaluated, nothing is lost
         study.tell(trial, state=TrialState.FAIL)
         return
     origin = frozen.user_attrs.get(ORIGIN, {})
@@ -147,11 +170,23 @@ def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenT
         retry_of=origin.get("retry_of"),
         retries=retries,
     )
+    if not died:
+        enqueue_again(study, params, origin, frozen.number, retries + 1)
     trial.set_user_attr(ATTRIBUTE, record.model_dump(mode="json"))
     study.tell(trial, state=TrialState.FAIL)
-    if not died:
-        again = {"preset": origin.get("preset"), "retry_of": frozen.number, "retries": retries + 1}
-        study.enqueue_trial(frozen.params, user_attrs={ORIGIN: again})
+
+
+def enqueue_again(
+    study: optuna.Study, params: dict[str, Any], origin: dict[str, Any], number: int, retries: int
+) -> None:
+    """Put an interrupted trial's choices back into the queue, unless they are there.
+
+    Before the trial is closed: a kill in between then costs a repeat, which is answered from the record, and no trial.
+    """
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not any(other.user_attrs.get(ORIGIN, {}).get("retry_of") == number for other in waiting):
+        again = {"preset": origin.get("preset"), "retry_of": number, "retries": retries}
+        study.enqueue_trial(params, user_attrs={ORIGIN: again})
 
 
 def close_trial(
@@ -172,7 +207,8 @@ def close_trial(
         if f"constraints:{name}" not in known:
             trial.set_constraint(name, value)
     if record.status in ("complete", "duplicate") and evaluation is not None and evaluation.infeasible is None:
-        study.tell(trial, [METRICS[objective].read(evaluation) for objective in objectives])  # type: ignore[misc]
+        values = [METRICS[objective].read(evaluation) for objective in objectives]
+        study.tell(trial, values, state=TrialState.COMPLETE)  # type: ignore[arg-type]
     elif evaluation is not None and evaluation.infeasible is not None:
         study.tell(trial, state=TrialState.PRUNED)
     else:
