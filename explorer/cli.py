@@ -38,7 +38,17 @@ from explorer.options import (
     WithPresets,
     whole_option,
 )
-from explorer.show import console, grouped, print_json, print_profile, print_rows, print_trials, rows_of
+from explorer.show import (
+    console,
+    grouped,
+    print_front,
+    print_json,
+    print_profile,
+    print_rows,
+    print_trials,
+    rows_of,
+    short_count,
+)
 from search_spaces.errors import InputError
 
 app = typer.Typer(
@@ -114,13 +124,13 @@ def search(
         print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
     remember(name, url)
-    _print_front(found, as_json=False)
+    print_front(found, as_json=False)
 
 
 @app.command()
 def front(study: Study = None, storage: Storage = None, json: Json = False) -> None:
     """The Pareto front of a study: accuracy, latency with its spread, MACs, parameters, architecture."""
-    _print_front(_load(study, storage), json)
+    print_front(_load(study, storage), as_json=json)
 
 
 @app.command()
@@ -214,7 +224,7 @@ def spaces(json: Json = False) -> None:
     if json:
         print_json([{"name": s.name, "size": s.size, "description": s.description} for s in found])
     else:
-        rows = [[s.name, _short(s.size), s.description] for s in found]
+        rows = [[s.name, short_count(s.size), s.description] for s in found]
         print_rows("", ["Space", ">Architectures", "What it is"], rows)
 
 
@@ -275,7 +285,7 @@ def count(
         print_rows(f"{space.name}: one architecture", ["", ">one image"], totals)
         return
     rows = [[name, *(f"{value:,.0f}" for value in row.values())] for name, row in spread.items()]
-    title = f"{space.name}: {_short(space.size)} architectures"
+    title = f"{space.name}: {short_count(space.size)} architectures"
     print_rows(
         title, ["", ">least", ">5 %", ">median", ">95 %", ">most"], rows, [f"of {len(drawn)} samples, seed {seed}"]
     )
@@ -306,29 +316,6 @@ def _architecture(what: str, study: str | None, storage: str | None) -> Any:
     return Architecture.from_dict(rows.iloc[0]["architecture"], f"trial {what}").model_copy(
         update={"name": f"trial {what}"}
     )
-
-
-def _print_front(study: Any, as_json: bool) -> None:
-    from explorer import results
-    from explorer.storage import study_objectives
-
-    frame, objectives = results.frame(study), study_objectives(study)
-    members, knee = results.front(frame, objectives), results.knee(frame, objectives)
-    number = None if knee is None else int(knee["number"])
-    if as_json:
-        print_json([{**row, "knee": row["number"] == number} for row in rows_of(members)])
-        return
-    if members.empty:
-        console().print(f"study {study.study_name}: no complete trial yet, so no front", markup=False)
-        return
-    volume = results.hypervolume(frame, objectives)
-    reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
-    footer = [results.conditions(frame), f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}"]
-    print_trials(f"Pareto front of {study.study_name}: {' against '.join(objectives)}", members, number, footer)
-
-
-def _short(number: int) -> str:
-    return f"{number:,}" if number < 10**12 else f"{number:.3e}"
 
 
 def main() -> None:

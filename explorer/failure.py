@@ -7,7 +7,7 @@ import sys
 from search_spaces.errors import InputError
 
 EXTRAS = {
-    "torch": "model",
+    "torch": "search",
     "optuna": "search",
     "fvcore": "search",
     "pandas": "search",

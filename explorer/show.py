@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
     from explorer.profile import Profile
@@ -80,6 +81,31 @@ def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, foote
         text += "  [bold #D55E00]◆ knee[/]" if row["number"] == knee else ""
         rows.append([*cells, Text.from_markup(text)])
     print_rows(title, headings, rows, footer)
+
+
+def print_front(study: optuna.Study, as_json: bool) -> None:
+    """A study's front with its knee, the latency's conditions and the hypervolume."""
+    from explorer import results
+    from explorer.storage import study_objectives
+
+    frame, objectives = results.frame(study), study_objectives(study)
+    members, knee = results.front(frame, objectives), results.knee(frame, objectives)
+    number = None if knee is None else int(knee["number"])
+    if as_json:
+        print_json([{**row, "knee": row["number"] == number} for row in rows_of(members)])
+        return
+    if members.empty:
+        console().print(f"study {study.study_name}: no complete trial yet, so no front", markup=False)
+        return
+    volume = results.hypervolume(frame, objectives)
+    reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
+    footer = [results.conditions(frame), f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}"]
+    print_trials(f"Pareto front of {study.study_name}: {' against '.join(objectives)}", members, number, footer)
+
+
+def short_count(number: int) -> str:
+    """A number of architectures: all its digits, or four of them where it has more than twelve."""
+    return f"{number:,}" if number < 10**12 else f"{number:.3e}"
 
 
 def print_profile(found: Profile, by: str) -> None:

@@ -15,19 +15,9 @@ from explorer import cli
 from search_spaces.shipped import names
 from tests.malformed import MALFORMED_ARCHITECTURES, MALFORMED_SPACES, Malformed
 from tests.minis import ARCHITECTURE, MINI, vitscape
+from tests.published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = {  # parameters, after folding, MACs: the published models
-    "swin_t": (28288354, 28288354, 4490566656),
-    "swin_s": (49606258, 49606258, 8740875264),
-    "swin_b": (87768224, 87768224, 15430946816),
-    "shvit_s1": (6330808, 6308660, 241320768),
-    "shvit_s2": (11483072, 11453508, 365394896),
-    "shvit_s3": (14245273, 14210010, 600570164),
-    "shvit_s4": (16588484, 16546248, 986216960),
-    "deit_ti": (5717032, 5717032, 1246563840),
-    "deit_s": (22049896, 22049896, 4574026752),
-}
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -60,18 +50,18 @@ def refuses(run: Run, *words: str) -> str:
     return err
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_profile_counts_every_preset_as_published(run: Run, name: str) -> None:
     status, out, _ = run("profile", name, "--json", "--no-latency")
     found = json.loads(out)
     assert status == 0
-    assert (found["params"], found["params_folded"], found["macs"]) == GOLDEN[name]
+    assert (found["params"], found["params_folded"], found["macs"]) == PUBLISHED[name]
     assert found["latency"] is None
     assert sum(row["macs"] for row in found["by_stage"]) == found["macs"]
 
 
 def test_every_preset_has_golden_counts() -> None:
-    assert set(names("presets")) == set(GOLDEN)
+    assert set(names("presets")) == set(PUBLISHED)
 
 
 def test_profile_measures_latency_with_interval_and_conditions(run: Run) -> None:
@@ -111,7 +101,7 @@ def test_count_tells_a_space_s_exact_size_and_spread(run: Run, tmp_path: Path) -
     # depth 1: none, 2 global, window 2 (no shift); depth 2 also with shift. Heads 1 and 2 divide every width.
     assert found["size"] == 3 * 2 * (4 + 5)
     assert found["macs"]["min"] <= found["macs"]["median"] <= found["macs"]["max"]
-    assert json.loads(run("count", "swin_t", "--json")[1])["macs"]["min"] == GOLDEN["swin_t"][2]
+    assert json.loads(run("count", "swin_t", "--json")[1])["macs"]["min"] == PUBLISHED["swin_t"][2]
 
 
 def test_a_whole_session_from_search_to_an_exported_file(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from explorer.metrics import metrics
 from explorer.record import TrialRecord
 from explorer.results import what
 from explorer.search.study import Plan
+from explorer.show import short_count
 from explorer.storage import hide_password
 
 MARKS = {
@@ -27,7 +28,7 @@ MARKS = {
 def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) -> None:
     """Say what is searched, under which conditions, and where it is kept."""
     where = plan.record()["conditions"]
-    size = f"{plan.space.size:,}" if plan.space.size < 10**12 else f"{plan.space.size:.3e}"
+    size = short_count(plan.space.size)
     threads = "" if where["threads"] is None else f", threads {where['threads']}"
     begun = len(study.get_trials(deepcopy=False))
     lines = [
