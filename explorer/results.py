@@ -93,13 +93,17 @@ def frame(study: optuna.Study) -> pd.DataFrame:
 
 
 def what(architecture: Mapping[str, Any]) -> str:
-    """A canonical architecture in a few words: "conv/4 · 32×2 window4 · 64×2 single_head" (width×depth mixer)."""
+    """A canonical architecture in a few words: "conv/4 · 32×2 window4 · 64×2 single_head+dw bn".
+
+    Stem and stride; of each stage width×depth, mixer, +dw for the local convolution, bn for BatchNorm (else LayerNorm).
+    """
     stem = architecture["stem"]
     parts = [f"{stem['kind']}/{stem['stride']}"]
     for stage in architecture["stages"]:
         mixer = stage["mixer"]
         size = mixer.get("size", mixer.get("kernel", ""))  # of a window, of a convolution; the other mixers have none
-        parts.append(f"{stage['width']}×{stage['depth']} {mixer['kind']}{size}")
+        local, norm = "+dw" * stage["local"], " bn" * (stage["norm"] == "batch")
+        parts.append(f"{stage['width']}×{stage['depth']} {mixer['kind']}{size}{local}{norm}")
     return " · ".join(parts)
 
 

@@ -17,13 +17,14 @@ from explorer.storage import open_storage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+PLAIN = {"local": False, "norm": "layer"}
 ARCHITECTURE = {
     "image_size": 32,
     "stem": {"kind": "conv", "stride": 4},
     "stages": [
-        {"width": 32, "depth": 2, "mixer": {"kind": "window", "size": 4, "heads": 2}},
-        {"width": 64, "depth": 2, "mixer": {"kind": "single_head"}},
-        {"width": 96, "depth": 1, "mixer": {"kind": "conv", "kernel": 5}},
+        {"width": 32, "depth": 2, "mixer": {"kind": "window", "size": 4, "heads": 2}} | PLAIN,
+        {"width": 64, "depth": 2, "mixer": {"kind": "single_head"}} | {"local": True, "norm": "batch"},
+        {"width": 96, "depth": 1, "mixer": {"kind": "conv", "kernel": 5}} | PLAIN,
     ],
 }
 CONDITIONS = Conditions(

@@ -231,7 +231,7 @@ def test_a_study_becomes_one_row_a_trial_with_all_that_was_measured(tmp_path):
     assert row["number"] == 0
     assert row["status"] == "complete"
     assert row["preset"] == "shvit_s1"
-    assert row["what"] == "conv/4 · 32×2 window4 · 64×2 single_head · 96×1 conv5"
+    assert row["what"] == "conv/4 · 32×2 window4 · 64×2 single_head+dw bn · 96×1 conv5"
     assert (row["accuracy"], row["latency_ms"], row["macs"], row["memory_mb"]) == (71.5, 2.0, 10_000_000, 33.0)
     assert row["latency_lo_ms"] < row["latency_ms"] < row["latency_hi_ms"]
     assert (row["seconds"], row["train_seconds"]) == (9.0, 7.5)
@@ -304,7 +304,7 @@ def test_a_record_of_another_version_is_one_line(tmp_path):
 
 
 def test_an_architecture_is_described_by_stem_and_stages():
-    stages = [{"width": 96, "depth": 12, "mixer": {"kind": "global", "heads": 3}}]
+    stages = [{"width": 96, "depth": 12, "mixer": {"kind": "global", "heads": 3}, "local": False, "norm": "layer"}]
     assert what({"stem": {"kind": "patch", "stride": 16}, "stages": stages}) == "patch/16 · 96×12 global"
 
 
