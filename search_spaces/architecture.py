@@ -42,6 +42,11 @@ class ConvStem(Spec):
     stride: Literal[2, 4, 8, 16] = 16
     position: Literal["none", "absolute"] = "none"
 
+    def widths(self, width: int) -> list[int]:
+        """Channels after each step: they double up to the first stage's `width`."""
+        steps = self.stride.bit_length() - 1
+        return [max(1, width >> (steps - 1 - i)) for i in range(steps)]
+
 
 def _shift(value: Any) -> Any:
     if value == "half" or (type(value) is int and value >= 0):
@@ -284,6 +289,11 @@ def check_format(document: Document, *accepted: str) -> None:
         raise document.error((), f"`format` is missing; begin the file with `format: {accepted[0]}`")
     if found not in accepted:
         raise document.error(("format",), f"{found!r} is not known here; this version reads {' or '.join(accepted)}")
+
+
+def squeeze_width(width: int) -> int:
+    """Channels inside the squeeze-excite of `inverted_residual`: a quarter of 4x the width, to a multiple of 8."""
+    return max(8, (width + 4) // 8 * 8)
 
 
 def canonical_stage(stage: Stage, side: int) -> Stage:

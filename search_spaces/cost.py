@@ -19,6 +19,7 @@ from search_spaces.architecture import (
     SingleHeadMixer,
     Stage,
     WindowMixer,
+    squeeze_width,
 )
 
 
@@ -116,9 +117,8 @@ def _stem(architecture: Architecture) -> Part:
             part = part.plus(_norm(width))
     else:
         part, side, before = Part(0, 0, 0, 0), architecture.image_size, channels
-        steps = stem.stride.bit_length() - 1
-        for i in range(steps):
-            side, after = -(-side // 2), max(1, width >> (steps - 1 - i))
+        for after in stem.widths(width):
+            side = -(-side // 2)
             part, before = part.plus(_conv_bn(before, after, 9, side**2)), after
     if stem.position == "absolute":
         part = part.plus(Part(0, width * tokens, width * tokens, 0))
@@ -130,7 +130,7 @@ def _merging(width: int, out: int, _: int, out_tokens: int) -> Part:
 
 
 def _inverted(width: int, out: int, tokens: int, out_tokens: int) -> Part:
-    reduced = max(8, (width + 4) // 8 * 8)
+    reduced = squeeze_width(width)
     return _conv_bn(width, width, 9, tokens, width).plus(
         _conv_bn(width, 2 * width, 1, tokens),
         _conv_bn(2 * width, width, 1, tokens),

@@ -58,10 +58,17 @@ def linear(norm: str, width: int, out_width: int, bn_weight: float = 1.0) -> nn.
 @torch.no_grad()
 def fold_bn(weight: Tensor, bn: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """(weight, bias) of the layer whose outputs `bn` then normalises by its running statistics."""
+    scale, shift = scale_and_shift(bn)
+    return weight * scale.view(-1, *[1] * (weight.ndim - 1)), shift
+
+
+@torch.no_grad()
+def scale_and_shift(bn: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """(C,) factor and summand that `bn` is in eval mode."""
     assert bn.running_mean is not None
     assert bn.running_var is not None
     scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    return weight * scale.view(-1, *[1] * (weight.ndim - 1)), bn.bias - bn.running_mean * scale
+    return scale, bn.bias - bn.running_mean * scale
 
 
 @torch.no_grad()

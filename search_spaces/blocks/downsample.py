@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.architecture import squeeze_width
 from search_spaces.blocks.conv_bn import ConvBN
 from search_spaces.blocks.ffn import ConvFFN
 from search_spaces.blocks.residual import Residual
@@ -61,11 +62,6 @@ class InvertedResidual(nn.Module):
         x = F.relu(self.depthwise(F.relu(self.expand(x))))
         x = self.project(self.se(x))
         return self.ffn2(self.local2(x))
-
-
-def squeeze_width(width: int) -> int:
-    """A quarter of the 4x expanded width, rounded to a multiple of 8."""
-    return max(8, (width + 4) // 8 * 8)
 
 
 DOWNSAMPLES: dict[str, type[PatchMerging] | type[InvertedResidual]] = {

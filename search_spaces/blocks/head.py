@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.conv_bn import with_weights
+from search_spaces.blocks.conv_bn import scale_and_shift, with_weights
 
 
 class LayerNormHead(nn.Module):
@@ -36,11 +36,8 @@ class BatchNormHead(nn.Module):
         """The same with the BatchNorm inside the linear layer."""
         bn, fc = self.norm, self.fc
         if isinstance(bn, nn.BatchNorm1d):
-            assert bn.running_mean is not None
-            assert bn.running_var is not None
-            scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-            bias = fc.bias + fc.weight @ (bn.bias - bn.running_mean * scale)
-            self.norm, self.fc = nn.Identity(), with_weights(fc, fc.weight * scale, bias)
+            scale, shift = scale_and_shift(bn)
+            self.norm, self.fc = nn.Identity(), with_weights(fc, fc.weight * scale, fc.bias + fc.weight @ shift)
         return self
 
 

@@ -49,19 +49,13 @@ class ConvSteps(nn.Module):
 
     def __init__(self, stem: ConvStem, channels: int, width: int) -> None:
         super().__init__()
-        widths = [channels, *conv_stem_widths(stem.stride, width)]
+        widths = [channels, *stem.widths(width)]
         self.steps = nn.ModuleList(ConvBN(a, b, 3, 2) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for i, step in enumerate(self.steps):
             x = step(x if i == 0 else F.relu(x))
         return x
-
-
-def conv_stem_widths(stride: int, width: int) -> list[int]:
-    """Widths after each step: they double up to the first stage's width."""
-    steps = stride.bit_length() - 1
-    return [max(1, width >> (steps - 1 - i)) for i in range(steps)]
 
 
 def build_stem(architecture: Architecture) -> nn.Sequential:
