@@ -310,12 +310,10 @@ def _architecture(what: str, study: str | None, storage: str | None) -> Any:
     from search_spaces.architecture import Architecture
 
     frame = results.frame(_load(study, storage))
-    rows = frame[(frame["number"] == int(what)) & frame["architecture"].notna()]
-    if rows.empty:
+    row = results.find_trial(frame, int(what))
+    if row is None:
         raise InputError(f"trial={what}: the study has {len(frame)} trials, none such with a record")
-    return Architecture.from_dict(rows.iloc[0]["architecture"], f"trial {what}").model_copy(
-        update={"name": f"trial {what}"}
-    )
+    return Architecture.from_dict(row["architecture"], f"trial {what}").model_copy(update={"name": f"trial {what}"})
 
 
 def main() -> None:

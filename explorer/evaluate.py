@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from explorer.limits import Limits
 from explorer.metrics import metrics
+from explorer.profile import measure_folded
 from explorer.record import Evaluation, Precision
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
 
@@ -65,14 +64,7 @@ def evaluate(
         TrainingDiverged: the loss became infinite or NaN.
     """
     setup, limits, say = setup or Setup(), limits or Limits(), on_step or (lambda text: None)
-    counts = cost(architecture)
-    evaluation = Evaluation(
-        macs=counts.macs,
-        params=counts.params,
-        activations=counts.activations,
-        params_folded=counts.params_folded,
-        infeasible=limits.exceeded(counts),
-    )
+    evaluation = count(architecture, limits)
     wanted = {metric.name for metric in metrics(measure)}
     if evaluation.infeasible or not (wanted & {"accuracy", "latency", "memory"} or limits.latency or limits.memory):
         return evaluation
@@ -83,10 +75,23 @@ def evaluate(
     own_seed = train_seed(seed, architecture.id)
     device = resolve_device(setup.device)
     network = build_seeded(architecture, own_seed)
-    if "latency" in wanted or "memory" in wanted or limits.latency or limits.memory:
+    timed = "latency" in wanted or limits.latency is not None
+    if timed or "memory" in wanted or limits.memory is not None:
         started = time.monotonic()
-        found = _profiled(network, architecture, setup, str(device), wanted, limits, say)
-        found["seconds"] = {"profile": time.monotonic() - started}
+        if timed:
+            say("timing")
+        latency, memory = measure_folded(
+            network,
+            device=str(device),
+            precision=setup.precision,
+            batch_size=setup.batch_size,
+            runtime=setup.runtime,
+            threads=setup.threads,
+            timed=timed,
+            on_wait=lambda pid: say(f"waiting for process {pid}, which times on {device}"),
+        )
+        seconds = {"profile": time.monotonic() - started}
+        found = {"latency": latency, "peak_memory_mb": memory, "seconds": seconds}
         evaluation = evaluation.model_copy(update=found)
         evaluation = evaluation.model_copy(update={"infeasible": limits.exceeded(evaluation)})
     if evaluation.infeasible or "accuracy" not in wanted:
@@ -98,6 +103,18 @@ def evaluate(
             "accuracy_by_epoch": tuple(result.accuracy_by_epoch),
             "seconds": {**evaluation.seconds, "train": result.seconds},
         }
+    )
+
+
+def count(architecture: Architecture, limits: Limits) -> Evaluation:
+    """What is known of an architecture in closed form, and whether that is over a limit."""
+    counts = cost(architecture)
+    return Evaluation(
+        macs=counts.macs,
+        params=counts.params,
+        activations=counts.activations,
+        params_folded=counts.params_folded,
+        infeasible=limits.exceeded(counts),
     )
 
 
@@ -119,38 +136,6 @@ def training_precision(device: str) -> Precision:
     if not device.startswith("cuda"):
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-
-
-def _profiled(
-    network: Any, architecture: Architecture, setup: Setup, device: str, wanted: set[str], limits: Limits, say: OnStep
-) -> dict[str, Any]:
-    from explorer.profile.latency import measure
-    from explorer.profile.memory import peak_memory_mb
-
-    folded: nn.Module = network.fuse()
-    found: dict[str, Any] = {}
-    if "latency" in wanted or limits.latency:
-        say("timing")
-        found["latency"] = measure(
-            folded,
-            image_size=architecture.image_size,
-            in_channels=architecture.in_channels,
-            device=device,
-            precision=setup.precision,
-            batch_size=setup.batch_size,
-            runtime=setup.runtime,
-            threads=setup.threads,
-            on_wait=lambda pid: say(f"waiting for process {pid}, which times on {device}"),
-        )
-    found["peak_memory_mb"] = peak_memory_mb(
-        folded,
-        image_size=architecture.image_size,
-        in_channels=architecture.in_channels,
-        device=device,
-        precision=setup.precision,
-        batch_size=setup.batch_size,
-    )
-    return found
 
 
 def _trained(

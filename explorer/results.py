@@ -178,6 +178,12 @@ def best_under(frame: pd.DataFrame, objective: str = "accuracy", **budgets: floa
     return ranked.iloc[0]
 
 
+def find_trial(frame: pd.DataFrame, number: int) -> pd.Series[Any] | None:
+    """The row of a trial by its number; None where there is none, or none with an architecture."""
+    rows = frame[(frame["number"] == number) & frame["architecture"].notna()]
+    return None if rows.empty else rows.iloc[0]
+
+
 def reference_point(frame: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> dict[str, float]:
     """The hypervolume's default reference by objective: 0 for accuracy, 1.1 times the worst complete trial for costs.
 

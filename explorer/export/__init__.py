@@ -69,12 +69,12 @@ def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapp
 
     frame, objectives = results.frame(study), study_objectives(study)
     if trial is not None:
-        rows = frame[(frame["number"] == trial) & frame["architecture"].notna()]
-        if rows.empty:
+        row = results.find_trial(frame, trial)
+        if row is None:
             raise ExportError(
                 f"trial={trial}: study {study.study_name} has {len(frame)} trials, none such with a record"
             )
-        return rows
+        return row.to_frame().T
     if best_under is not None:
         goal = "accuracy" if "accuracy" in objectives else objectives[0]
         row = results.best_under(frame, goal, **best_under)

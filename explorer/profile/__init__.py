@@ -12,6 +12,7 @@ from search_spaces.shipped import find
 
 if TYPE_CHECKING:
     from explorer.profile.lease import OnWait
+    from search_spaces.blocks.network import Network
 
 
 class Profile(Record):
@@ -53,24 +54,27 @@ def profile(
     counts = cost(architecture)
     measured, memory = None, None
     if latency or verify:
-        from explorer.profile.latency import measure, resolve_device
-        from explorer.profile.memory import peak_memory_mb
+        from explorer.profile.latency import resolve_device
         from search_spaces.blocks.network import build
 
         where = str(resolve_device(device))
         network = build(architecture)
-        shape = {"image_size": architecture.image_size, "in_channels": architecture.in_channels}
         if verify:
             from explorer.profile.flops import count
 
-            counted = count(network, **shape)
+            counted = count(network, architecture.image_size, architecture.in_channels)
             if (counted.macs, counted.activations) != (counts.macs, counts.activations):
                 raise AssertionError(f"closed form {counts} is not what fvcore counts: {counted.macs} MACs")
         if latency:
-            folded = network.fuse()
-            how = {"device": where, "precision": precision, "batch_size": batch_size}
-            measured = measure(folded, **shape, **how, runtime=runtime, threads=threads, on_wait=on_wait)  # type: ignore[arg-type]
-            memory = peak_memory_mb(folded, **shape, **how)  # type: ignore[arg-type]
+            measured, memory = measure_folded(
+                network,
+                device=where,
+                precision=precision,
+                batch_size=batch_size,
+                runtime=runtime,
+                threads=threads,
+                on_wait=on_wait,
+            )
     return Profile(
         id=architecture.id,
         name=architecture.name,
@@ -83,3 +87,43 @@ def profile(
         peak_memory_mb=memory,
         layers=counts.layers,
     )
+
+
+def measure_folded(
+    network: Network,
+    *,
+    device: str,
+    precision: Precision,
+    batch_size: int,
+    runtime: str,
+    threads: int,
+    timed: bool = True,
+    on_wait: OnWait | None = None,
+) -> tuple[Latency | None, float]:
+    """(latency, peak memory in MiB) of a network as it is deployed, folded; latency is None unless `timed`."""
+    from explorer.profile.latency import measure
+    from explorer.profile.memory import peak_memory_mb
+
+    folded, latency = network.fuse(), None
+    image_size, in_channels = network.architecture.image_size, network.architecture.in_channels
+    if timed:
+        latency = measure(
+            folded,
+            image_size=image_size,
+            in_channels=in_channels,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            runtime=runtime,
+            threads=threads,
+            on_wait=on_wait,
+        )
+    memory = peak_memory_mb(
+        folded,
+        image_size=image_size,
+        in_channels=in_channels,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+    )
+    return latency, memory

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 
+from explorer.evaluate import count
 from explorer.limits import Limits
 from explorer.metrics import METRICS
 from explorer.record import Evaluation, TrialRecord
-from explorer.search.study import ORIGIN, close_trial
+from explorer.search.study import ORIGIN, close_trial, waiting
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.space import SearchSpace
@@ -72,14 +73,12 @@ class Proposals:
         if record.status in ("complete", "infeasible", "failed"):
             self.known.setdefault(record.id, (number, record))
 
-    def enqueue_presets(self, presets: list[Architecture]) -> list[str]:
-        """Names of the presets in the space that were put first in the queue."""
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        queued = {trial.user_attrs.get(ORIGIN, {}).get("preset") for trial in waiting}
-        found = [p for p in presets if self.space.contains(p) and p.name not in queued and p.id not in self.known]
-        for preset in found:
-            self.study.enqueue_trial(self.space.params(preset), user_attrs={ORIGIN: {"preset": preset.name}})
-        return [str(preset.name) for preset in found]
+    def enqueue_presets(self, presets: list[Architecture]) -> None:
+        """Put the presets that the space contains first in the queue, unless they are known or there already."""
+        queued = {trial.user_attrs.get(ORIGIN, {}).get("preset") for trial in waiting(self.study)}
+        for preset in presets:
+            if self.space.contains(preset) and preset.name not in queued and preset.id not in self.known:
+                self.study.enqueue_trial(self.space.params(preset), user_attrs={ORIGIN: {"preset": preset.name}})
 
     def next(self) -> Candidate:
         """The next architecture to evaluate, with its trial.
@@ -89,16 +88,15 @@ class Proposals:
         """
         misses = 0
         while True:
-            waiting = misses >= REPEATS and self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-            if misses >= REPEATS and not waiting:
+            if misses >= REPEATS and not waiting(self.study):
                 self._enqueue_new()
             trial = self.study.ask()
             architecture = self.space.suggest(trial)
             candidate = Candidate(trial, architecture, trial.user_attrs.get(ORIGIN, {}))
             if architecture.id in self.known:
                 self._answer(candidate)
-            elif exceeded := self.limits.exceeded(cost(architecture)):
-                self._reject(candidate, exceeded)
+            elif (counted := count(architecture, self.limits)).infeasible:
+                self._reject(candidate, counted)
             else:
                 return candidate
             misses += 1
@@ -108,16 +106,8 @@ class Proposals:
         record = candidate.record(status="duplicate", duplicate_of=number, error=first.error)
         close_trial(self.study, candidate.trial, record, self.objectives, self.limits, evaluation=first.evaluation)
 
-    def _reject(self, candidate: Candidate, exceeded: str) -> None:
-        counts = cost(candidate.architecture)
-        evaluation = Evaluation(
-            macs=counts.macs,
-            params=counts.params,
-            activations=counts.activations,
-            params_folded=counts.params_folded,
-            infeasible=exceeded,
-        )
-        record = candidate.record(status="infeasible", evaluation=evaluation)
+    def _reject(self, candidate: Candidate, counted: Evaluation) -> None:
+        record = candidate.record(status="infeasible", evaluation=counted)
         close_trial(self.study, candidate.trial, record, self.objectives, self.limits)
         self.remember(candidate.trial.number, record)
 

@@ -132,10 +132,9 @@ def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:
     return [] if stored == asked else [f"{place}={stored!s:.60}, now {asked!s:.60}"]
 
 
-def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple[str, ...], limits: Limits) -> int:
-    """How many trials a killed process left running: those are closed, and what they tried is enqueued again."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for frozen in running:
+def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple[str, ...], limits: Limits) -> None:
+    """Close the trials that a killed process left running, and enqueue again what they tried."""
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         trial = Trial(study, frozen._trial_id)
         stored = frozen.user_attrs.get(ATTRIBUTE)
         record = None if stored is None else TrialRecord.model_validate(stored)
@@ -146,7 +145,6 @@ def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple
         first = None if record.duplicate_of is None else records(study).get(record.duplicate_of)
         evaluation = None if first is None else first.evaluation
         close_trial(study, trial, record, objectives, limits, stored=True, evaluation=evaluation)
-    return len(running)
 
 
 def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenTrial) -> None:
@@ -183,10 +181,14 @@ def enqueue_again(
 
     Before the trial is closed: a kill in between then costs a repeat, which is answered from the record, and no trial.
     """
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    if not any(other.user_attrs.get(ORIGIN, {}).get("retry_of") == number for other in waiting):
+    if not any(other.user_attrs.get(ORIGIN, {}).get("retry_of") == number for other in waiting(study)):
         again = {"preset": origin.get("preset"), "retry_of": number, "retries": retries}
         study.enqueue_trial(params, user_attrs={ORIGIN: again})
+
+
+def waiting(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that are enqueued."""
+    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
 
 def close_trial(
