@@ -29,7 +29,8 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 lock:
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//; /^setuptools==/d; /^pip==/d' > requirements.lock
+	(echo "# The exact versions for development and CI (Python 3.11, Linux). \`make lock\` writes this file anew."; \
+	$(BIN)/python -m pip freeze --exclude-editable) | sed 's/+cpu//; /^setuptools==/d; /^pip==/d' > requirements.lock
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

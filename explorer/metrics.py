@@ -7,8 +7,9 @@ this table, so that a number has one name and one unit everywhere.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from explorer.record import Evaluation, Latency
@@ -55,6 +56,8 @@ def _median(latency: Latency | None) -> float | None:
     return None if latency is None else latency.median_ms
 
 
+LATENCY = "latency@"  # begins the name of a latency with a runtime and batch size of its own: "latency@cuda_graph/b1"
+
 METRICS: dict[str, Metric] = {
     row.name: row
     for row in (
@@ -67,6 +70,32 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def metric(name: str) -> Metric:
+    """The row of this name; MetricError where there is none.
+
+    Beside the rows of METRICS there are latencies by key: of a runtime and batch size of the search itself
+    ("latency@cuda_graph/b1"), and of other devices, where attached ("latency@nvidia_h200/eager/fp16/b1").
+
+    >>> metric("latency@cuda_graph/b1").column
+    'latency_ms@cuda_graph/b1'
+    """
+    if name in METRICS:
+        return METRICS[name]
+    key = name.removeprefix(LATENCY)
+    if not name.startswith(LATENCY) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*/b[1-9]\d*(/t[1-9]\d*)?", key):
+        raise MetricError(
+            f"unknown metric {name!r}; the metrics are: {', '.join(METRICS)},"
+            f" and {LATENCY}RUNTIME/bBATCH, such as {LATENCY}cuda_graph/b1"
+        )
+    return replace(
+        METRICS["latency"],
+        name=name,
+        column=f"latency_ms@{key}",
+        label=f"Latency {key}",
+        read=lambda evaluation: _median(evaluation.latencies.get(key)),
+    )
+
+
 def metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     """The rows of these names, in their order; MetricError for an unknown, a repeated or no name.
 
@@ -74,9 +103,7 @@ def metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     ['accuracy', 'latency_ms']
     """
     wanted = tuple(names)
-    for name in wanted:
-        if name not in METRICS:
-            raise MetricError(f"unknown metric {name!r}; the metrics are: {', '.join(METRICS)}")
+    rows = tuple(metric(name) for name in wanted)
     if len(set(wanted)) < len(wanted) or not wanted:
         raise MetricError(f"objectives must be one or more different metrics, not {', '.join(wanted) or 'none'}")
-    return tuple(METRICS[name] for name in wanted)
+    return rows

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 Precision = Literal["fp32", "fp16", "bf16"]
+Verdict = Literal["ok", "noisy", "throttled", "shared"]
 Status = Literal["complete", "infeasible", "failed", "interrupted", "duplicate"]
 
 
@@ -21,22 +23,54 @@ class Conditions(Record):
 
     device: str  # torch device without index: "cpu", "cuda"
     device_name: str  # "AMD EPYC", "NVIDIA H200"
+    driver: str | None = None  # the GPU's; None on a CPU
     runtime: str  # "eager"
     precision: Precision
     batch_size: int
     image_size: int  # pixels, square
     threads: int | None  # intra-op threads on a CPU; None on a GPU
     torch: str  # version
+    libraries: dict[str, str] = {}  # versions of what else executes the network: {"onnxruntime": "1.31.1"}
+
+    @property
+    def key(self) -> str:
+        """What tells apart the latencies that one search measures: "cuda_graph/b1"."""
+        return f"{self.runtime}/b{self.batch_size}"
+
+    @property
+    def full_key(self) -> str:
+        """What tells apart latencies of any origin: "nvidia_h200/cuda_graph/fp16/b1", "amd_epyc/eager/fp32/b1/t1"."""
+        name = re.sub("[^a-z0-9]+", "_", self.device_name.lower()).strip("_")
+        threads = "" if self.threads is None else f"/t{self.threads}"
+        return f"{name}/{self.runtime}/{self.precision}/b{self.batch_size}{threads}"
+
+
+class DeviceState(Record):
+    """What a device says of itself around a measurement; None where it does not say."""
+
+    clock_mhz: tuple[int, int] | None = None  # of the multiprocessors, lowest and highest seen
+    clock_max_mhz: int | None = None  # the highest that the device has
+    temperature_c: int | None = None  # highest seen
+    throttled_by: tuple[str, ...] = ()  # "thermal", "power", ...: reasons seen in blocks that were dropped
+    processes: int | None = None  # others that computed on the device meanwhile
+    load: float | None = None  # share of the CPU's cores that others kept busy meanwhile, 0 to 1
 
 
 class Latency(Record):
-    """Time of one forward pass of a whole batch, in milliseconds, and how sure it is."""
+    """Time of one forward pass of a whole batch, in milliseconds, how sure it is, and whether to trust it."""
 
     median_ms: float
-    ci95_ms: tuple[float, float]  # distribution-free 95 % confidence interval of the median
+    ci95_ms: tuple[float, float]  # interval that holds the median of a repeat
     samples: int
     stop: Literal["converged", "time_limit"]
     conditions: Conditions
+    verdict: Verdict | None = None  # None: measured before there were verdicts
+    reason: str = ""  # why it is not ok, in words
+    drift: float | None = None  # of the sentinel: its time meanwhile over its time at rest, minus 1
+    corrected: bool = False  # whether the times were divided by the sentinel's drift
+    dropped: int = 0  # blocks not counted, being disturbed or throttled
+    cores: tuple[int, ...] | None = None  # that the process was bound to; None on a GPU
+    state: DeviceState | None = None
 
 
 class Evaluation(Record):
@@ -46,7 +80,8 @@ class Evaluation(Record):
     params: int
     activations: int  # elements, batch 1, as fvcore's ActivationCountAnalysis
     params_folded: int  # after Conv-BN folding
-    latency: Latency | None = None
+    latency: Latency | None = None  # with the first runtime and batch size of the search
+    latencies: dict[str, Latency] = {}  # with its others, by their key: "cuda_graph/b1"
     peak_memory_mb: float | None = None  # MiB, one forward pass under the latency's conditions
     accuracy: float | None = None  # top-1 on the proxy's validation images, %
     accuracy_by_epoch: tuple[float, ...] = ()  # %

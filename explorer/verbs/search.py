@@ -1,0 +1,103 @@
+"""Searching: evaluates architectures of a space into a study."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from explorer.last import remember
+from explorer.limits import Limits
+from explorer.options import (
+    BatchSize,
+    Data,
+    Device,
+    Epochs,
+    Hours,
+    MaxLatency,
+    MaxMacs,
+    MaxMemory,
+    MaxParams,
+    Objectives,
+    Precision,
+    PrecisionName,
+    Runtime,
+    Sampler,
+    Seed,
+    StopEpoch,
+    Storage,
+    Study,
+    Threads,
+    Trials,
+    WithPresets,
+)
+from explorer.show import print_front
+from search_spaces.errors import InputError
+
+
+def search(
+    space: Annotated[str, typer.Argument(help="A shipped space by name, or a YAML or JSON file.")],
+    study: Study = None,
+    storage: Storage = None,
+    trials: Trials = None,
+    hours: Hours = None,
+    data: Data = "cues",
+    device: Device = "auto",
+    precision: Precision = PrecisionName.fp32,
+    batch_size: BatchSize = 1,
+    runtime: Runtime = "eager",
+    threads: Threads = 1,
+    objectives: Objectives = "accuracy,latency",
+    max_latency: MaxLatency = None,
+    max_macs: MaxMacs = None,
+    max_params: MaxParams = None,
+    max_memory: MaxMemory = None,
+    sampler: Sampler = "tpe",
+    seed: Seed = 0,
+    with_presets: WithPresets = False,
+    epochs: Epochs = 12,
+    stop_epoch: StopEpoch = None,
+) -> None:
+    """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
+    from pydantic import ValidationError
+
+    from explorer.evaluate import Setup
+    from explorer.proxy.train import TrainSettings
+    from explorer.search import STORAGE
+    from explorer.search import search as run
+    from search_spaces.space import load_space
+
+    limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
+    loaded = load_space(space)
+    try:
+        settings = TrainSettings(epochs=epochs, stop_epoch=stop_epoch)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-") + "=" + str(first["input"]) + ": " if first["loc"] else ""
+        raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
+    url = storage or os.environ.get("VITSCAPE_STORAGE") or STORAGE
+    name = study or loaded.name
+    try:
+        found = run(
+            loaded,
+            study=name,
+            storage=url,
+            trials=trials if trials is not None or hours is not None else 100,
+            hours=hours,
+            objectives=tuple(part.strip() for part in objectives.split(",")),
+            data=data,
+            setup=Setup(device, precision.value, batch_size, runtime, threads),
+            settings=settings,
+            limits=limits,
+            sampler=sampler,
+            seed=seed,
+            with_presets=with_presets,
+        )
+    except KeyboardInterrupt:
+        remember(name, url)
+        print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
+        raise typer.Exit(130) from None
+    remember(name, url)
+    print_front(found, as_json=False)
