@@ -40,7 +40,7 @@ class Conditions(Record):
     @property
     def full_key(self) -> str:
         """What tells apart latencies of any origin: "nvidia_h200/cuda_graph/fp16/b1", "amd_epyc/eager/fp32/b1/t1"."""
-        name = re.sub("[^a-z0-9]+", "_", self.device_name.lower()).strip("_")
+        name = re.sub("[^a-z0-9]+", "_", self.device_name.lower()).strip("_") or "device"
         threads = "" if self.threads is None else f"/t{self.threads}"
         return f"{name}/{self.runtime}/{self.precision}/b{self.batch_size}{threads}"
 
@@ -53,7 +53,8 @@ class DeviceState(Record):
     temperature_c: int | None = None  # highest seen
     throttled_by: tuple[str, ...] = ()  # "thermal", "power", ...: reasons seen in blocks that were dropped
     processes: int | None = None  # others that computed on the device meanwhile
-    load: float | None = None  # share of the CPU's cores that others kept busy meanwhile, 0 to 1
+    load: float | None = None  # share of the bound cores' time that others took, 0 to 1
+    load_elsewhere: float | None = None  # share of the time that the machine's other cores were busy, 0 to 1
 
 
 class Latency(Record):
@@ -67,7 +68,7 @@ class Latency(Record):
     verdict: Verdict | None = None  # None: measured before there were verdicts
     reason: str = ""  # why it is not ok, in words
     drift: float | None = None  # of the sentinel: its time meanwhile over its time at rest, minus 1
-    corrected: bool = False  # whether the times were divided by the sentinel's drift
+    correction: float | None = None  # what the times were divided by for it
     dropped: int = 0  # blocks not counted, being disturbed or throttled
     cores: tuple[int, ...] | None = None  # that the process was bound to; None on a GPU
     state: DeviceState | None = None

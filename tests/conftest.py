@@ -4,11 +4,15 @@ HYPOTHESIS_PROFILE=explore draws new examples each time, and more of them.
 """
 
 import os
+import tempfile
 
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
 torch.set_num_threads(1)
+# what tests learn of a machine that is busy with tests is not for its user
+STATE = tempfile.TemporaryDirectory()
+os.environ["VITSCAPE_STATE"] = STATE.name
 
 COMMON = {
     "deadline": None,

@@ -11,7 +11,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from explorer.profile.latency import resolve_device
+from explorer.profile.device import resolve_device
+from explorer.profile.lease import training_lease
 from explorer.profile.runtimes import example_images, on_unsupported_precision, place, prepare_eager
 from explorer.record import Precision
 
@@ -35,7 +36,7 @@ def peak_memory_mb(
     every machine and in every run.
     """
     where = resolve_device(str(device))
-    with on_unsupported_precision(precision, where):
+    with training_lease(where), on_unsupported_precision(precision, where):  # another's timing goes first
         if where.type == "cuda":
             return _peak_on_cuda(model, batch_size, in_channels, image_size, where, precision) / MIB
         # Also for mps, whose allocator keeps no peak

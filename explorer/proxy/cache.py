@@ -14,11 +14,6 @@ import numpy as np
 from explorer.proxy.dataset import Split, fingerprint
 
 
-def cache_folder() -> Path:
-    """$VITSCAPE_CACHE, or ~/.cache/vitscape."""
-    return Path(os.environ.get("VITSCAPE_CACHE") or Path.home() / ".cache" / "vitscape").expanduser()
-
-
 def cached(file: Path, make: Callable[[], Split]) -> Split:
     """The split kept in `file`; made and kept there when the file is absent or damaged."""
     if (split := _read(file)) is not None:

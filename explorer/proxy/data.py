@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from explorer.folders import cache_folder
 from explorer.proxy import cues, digits, folder
-from explorer.proxy.cache import cache_folder
 from explorer.proxy.dataset import DataError, Dataset, Progress, Split, as_dataset
 
 __all__ = ["SOURCES", "DataError", "Dataset", "Source", "load_data"]

@@ -1,0 +1,34 @@
+"""The process made quiet for the time of a measurement."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from explorer.profile.cores import bound_to, choose_cores
+
+
+@contextmanager
+def undisturbed(device: torch.device, threads: int) -> Iterator[tuple[int, ...]]:
+    """No garbage collection; on a CPU so many threads, bound to the least busy cores, whose numbers it yields.
+
+    On other devices there are no numbers.
+    """
+    before, collecting = torch.get_num_threads(), gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        if device.type != "cpu":
+            yield ()
+            return
+        cores = choose_cores(threads)
+        torch.set_num_threads(threads)
+        with bound_to(cores, whole_process=threads > 1):
+            yield cores
+    finally:
+        torch.set_num_threads(before)
+        if collecting:
+            gc.enable()
