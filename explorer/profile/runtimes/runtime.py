@@ -1,14 +1,11 @@
-"""Ways to execute a network, each a function that prepares one forward pass to be called again and again.
-
-`RUNTIMES[name](model, example, precision)` returns a callable without arguments: one forward pass of `example`, which
-stays on its device. A new runtime is a function of this type, in a small file of its own, and one line in `RUNTIMES`.
-"""
+"""What a runtime is, and what all of them begin with: a copy of the network beside an example, on the device."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,10 +14,30 @@ from torch import Tensor, nn
 from explorer.record import Precision
 from search_spaces.errors import InputError
 
-Forward = Callable[[], Any]  # one forward pass; what it returns, on a GPU perhaps before it is computed
+Forward = Callable[[], Any]  # one forward pass; its logits (B, classes), on a GPU perhaps before they are computed
 Prepare = Callable[[nn.Module, Tensor, Precision], Forward]  # (folded model, example (B, C, H, W), precision)
+Libraries = Callable[[torch.device], dict[str, str]]  # versions of what executes the network, beside torch's own
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def always_ready(device: torch.device) -> None:
+    """The check of a runtime that needs nothing but its packages."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One way to execute a network.
+
+    `prepare(model, example, precision)` leaves the model as it was and returns a callable without arguments: one
+    forward pass of the example, which stays on its device. Who drops the callable frees all that it held. What a
+    runtime builds from the network (a graph, code, an engine) is built before `prepare` returns.
+    """
+
+    prepare: Prepare
+    libraries: Libraries
+    devices: dict[str, dict[str, str]]  # kind of torch device it runs on -> {package it imports there: what to install}
+    check: Callable[[torch.device], None] = always_ready  # raises InputError where something else is missing
 
 
 def place(model: nn.Module, example: Tensor, precision: Precision) -> tuple[nn.Module, Tensor]:
@@ -50,17 +67,3 @@ def on_unsupported_precision(precision: Precision, device: torch.device) -> Iter
             raise
         reason = str(error).splitlines()[0]
         raise InputError(f"precision={precision!r} does not run on {device}: {reason}; use fp32") from error
-
-
-def prepare_eager(model: nn.Module, example: Tensor, precision: Precision) -> Forward:
-    """PyTorch as it is written, operator by operator."""
-    placed, resident = place(model, example, precision)
-
-    def forward() -> Any:
-        with torch.inference_mode():
-            return placed(resident)
-
-    return forward
-
-
-RUNTIMES: dict[str, Prepare] = {"eager": prepare_eager}
