@@ -59,7 +59,7 @@ class TrainResult:
 
     accuracy: float  # top-1 on the validation images after the last epoch run, %
     accuracy_by_epoch: tuple[float, ...]  # %
-    seconds: float  # wall time, evaluation included
+    seconds: float  # wall time, evaluation and waiting for others included
     images: int  # training images seen
 
 
@@ -82,11 +82,13 @@ def train(
     precision: Precision = "fp32",
     seed: int,
     on_epoch: OnEpoch | None = None,
+    between_steps: Callable[[], object] | None = None,
 ) -> TrainResult:
     """Top-1 of `model` on `data` after each epoch, in %; the model is trained in place and left in eval mode.
 
-    `on_epoch(epoch, accuracy)` returning False ends the training there. On a CPU the same initial weights, seed and
-    number of threads give the same accuracies, digit for digit. The caller sets the threads and initialises the model.
+    `on_epoch(epoch, accuracy)` returning False ends the training there. `between_steps()` is called after each step
+    and each batch of the evaluation, and is part of `seconds`. On a CPU the same initial weights, seed and number of
+    threads give the same accuracies, digit for digit. The caller sets the threads and initialises the model.
     """
     device = torch.device(device)
     count = len(data.train_images)
@@ -126,9 +128,11 @@ def train(
                 scaler.step(optimizer)
                 scaler.update()
                 total += loss.detach()
+                if between_steps is not None:
+                    between_steps()
             if not math.isfinite(total.item()):  # once an epoch: reading a loss waits for the device
                 raise TrainingDiverged(f"epoch {epoch + 1}: loss is {total.item()}; lower lr={settings.lr}")
-            accuracies.append(evaluate_accuracy(model, data, precision=precision))
+            accuracies.append(evaluate_accuracy(model, data, precision=precision, between_steps=between_steps))
             if on_epoch is not None and not on_epoch(epoch + 1, accuracies[-1]):
                 break
     seconds = time.perf_counter() - started
@@ -136,7 +140,13 @@ def train(
 
 
 @torch.no_grad()
-def evaluate_accuracy(model: nn.Module, data: Dataset, *, precision: Precision = "fp32") -> float:
+def evaluate_accuracy(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    precision: Precision = "fp32",
+    between_steps: Callable[[], object] | None = None,
+) -> float:
     """Top-1 on the validation images in %; `model` and `data` are on one device, the model is left in eval mode."""
     model.eval()
     right = torch.zeros((), dtype=torch.int64, device=data.val_labels.device)
@@ -146,6 +156,8 @@ def evaluate_accuracy(model: nn.Module, data: Dataset, *, precision: Precision =
         with _autocast(images.device, precision):
             logits = model(normalised(images.contiguous(memory_format=torch.channels_last), data))
         right += (logits.argmax(dim=1) == labels).sum()
+        if between_steps is not None:
+            between_steps()
     return 100 * right.item() / len(data.val_labels)
 
 
