@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explorer.profile.breakdown import Breakdown, Level, PartTime, break_down, require_level
 from explorer.record import Latency, Precision, Record
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Layer, cost
@@ -28,6 +29,12 @@ class Profile(Record):
     latency: Latency | None
     peak_memory_mb: float | None  # MiB
     layers: tuple[Layer, ...]
+    breakdown: Breakdown | None = None  # where the time goes, if it was asked for
+
+    @property
+    def parts(self) -> tuple[PartTime, ...]:
+        """The time of each part, in the order of the pass; empty where parts were not timed."""
+        return () if self.breakdown is None else self.breakdown.parts
 
 
 def profile(
@@ -40,21 +47,26 @@ def profile(
     runtime: str = "eager",
     threads: int = 1,
     verify: bool = False,
+    by: Level | None = None,
     on_wait: OnWait | None = None,
 ) -> Profile:
     """What an architecture, a preset by name, or an architecture file costs.
 
     Counts are closed-form; `verify` counts once more on the built network with fvcore, and raises where they differ.
-    Latency is that of the folded network with random weights.
+    Latency is that of the folded network with random weights; `by` times its stages, blocks or layers too, in eager
+    passes whatever the runtime.
 
     >>> profile("swin_t", device="cuda", precision="fp16").latency.median_ms
+    >>> [(part.name, part.median_ms) for part in profile("shvit_s1", by="stage").parts]
     """
+    if by is not None:
+        require_level(by)
     if not isinstance(architecture, Architecture):
         architecture = Architecture.load(find(architecture, "presets"))
     counts = cost(architecture)
-    measured, memory = None, None
+    measured, memory, breakdown = None, None, None
     if latency or verify:
-        from explorer.profile.latency import resolve_device
+        from explorer.profile.device import resolve_device
         from search_spaces.blocks.network import build
 
         where = str(resolve_device(device))
@@ -75,6 +87,16 @@ def profile(
                 threads=threads,
                 on_wait=on_wait,
             )
+        if latency and by is not None:
+            breakdown = break_down(
+                network.fuse(),
+                by=by,
+                device=where,
+                precision=precision,
+                batch_size=batch_size,
+                threads=threads,
+                on_wait=on_wait,
+            )
     return Profile(
         id=architecture.id,
         name=architecture.name,
@@ -86,6 +108,7 @@ def profile(
         latency=measured,
         peak_memory_mb=memory,
         layers=counts.layers,
+        breakdown=breakdown,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from explorer.options import BatchSize, By, Device, Json, Precision, PrecisionName, Runtime, Storage, Study, Threads
-from explorer.show import grouped, print_json, print_profile
+from explorer.show import print_json
+from explorer.show_profile import print_profile, profile_json
 from explorer.verbs.of_study import architecture_of
 
 
@@ -23,11 +24,11 @@ def profile(
     batch_size: BatchSize = 1,
     runtime: Runtime = "eager",
     threads: Threads = 1,
-    by: Annotated[By, typer.Option(help="Rows of the table.")] = By.stage,
+    by: Annotated[By, typer.Option(help="Rows of the table, and the parts that are timed.")] = By.stage,
     verify: Annotated[bool, typer.Option("--verify", help="Count again on the built network, with fvcore.")] = False,
     json: Json = False,
 ) -> None:
-    """What one architecture costs: MACs by stage or layer, parameters, latency, peak memory."""
+    """What one architecture costs: latency, peak memory, parameters, MACs; and which parts take the time."""
     from explorer.profile import profile as measure
 
     found = measure(
@@ -39,11 +40,9 @@ def profile(
         runtime=runtime,
         threads=threads,
         verify=verify,
+        by=by.value,
     )
     if json:
-        data = found.model_dump(mode="json", exclude={"layers"})
-        rows = grouped(found, by.value)
-        data[f"by_{by.value}"] = [{"name": n, "macs": m, "params": p, "activations": a} for n, m, p, a in rows]
-        print_json(data)
+        print_json(profile_json(found, by.value))
     else:
         print_profile(found, by.value)
