@@ -1,0 +1,245 @@
+"""Latencies of a list of architectures on this machine, kept in a file (explorer/measurements.py) as they come.
+
+What is needed for it is torch, and none of Optuna, pandas or Ray: it is made for the device, not for the study.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from explorer.measurements import Measurement, read_measurements, write_measurements
+from explorer.record import Conditions
+from explorer.setup import Setup, Target
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.shipped import find
+
+if TYPE_CHECKING:
+    import torch
+
+    from explorer.profile.lease import OnWait
+
+WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # CUDA and MPS, CPU, cuBLAS and cuDNN
+
+
+def measure(
+    architectures: Sequence[str | Path],
+    out: str | Path,
+    *,
+    setup: Setup | None = None,
+    time_limit_s: float = 10.0,
+    console: Console | None = None,
+) -> list[Measurement]:
+    """Latencies of architecture files and presets, each with every runtime and batch size, kept in a file as they come.
+
+    The file (.csv, .jsonl or .parquet) is written after each latency. What is in it already under the same conditions
+    is not measured again, apart from errors; its other rows stay. A network that has no room in memory gets an error
+    in its row, and so does what fails after something was measured.
+
+    >>> measure(["swin_t", "mine.yaml"], "gpu.csv", setup=Setup(device="cuda", batch_sizes=(1, 32)))
+
+    Raises:
+        InputError: of the options, an architecture, or a file that holds something else; before anything is timed.
+    """
+    from explorer.profile.device import resolve_device
+    from explorer.profile.lease import exclusive
+    from explorer.profile.runtimes import require_runtime
+
+    setup, path = setup or Setup(), Path(out)
+    if time_limit_s <= 0:
+        raise InputError(f"time-limit={time_limit_s}: give seconds above 0")
+    where = resolve_device(setup.device)
+    for runtime in setup.runtimes:
+        require_runtime(runtime, where)
+    wanted = _load(architectures)
+    lock = "measurements-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+
+    def keep(new: list[Measurement]) -> dict[tuple[str, str, str], Measurement]:
+        """All rows of the file, the new ones among them; several processes may be writing to it."""
+        with exclusive(lock):
+            rows = {row.key: row for row in (read_measurements(path) if path.exists() else [])}
+            rows |= {row.key: row for row in new}
+            write_measurements(path, list(rows.values()))
+        return rows
+
+    planned = [
+        (architecture, target, _row(name, architecture, _conditions(architecture, target, setup, where)))
+        for name, architecture in wanted.items()
+        for target in setup.targets
+    ]
+    known = keep([])
+    open_rows = [p for p in planned if p[2].key not in known or known[p[2].key].error is not None]
+    with _Progress(console, len(planned), len(planned) - len(open_rows)) as progress:
+        for architecture, target, row in open_rows:
+            progress.begin(row)
+            try:
+                row = _timed(row, architecture, target, setup, where, time_limit_s, progress.waiting)
+            except (RuntimeError, MemoryError, InputError) as error:
+                no_memory = isinstance(error, MemoryError) or any(w in str(error) for w in WORDS_OF_NO_MEMORY)
+                first = not any(known_row.latency for known_row in known.values())
+                if not no_memory and (first or not isinstance(error, InputError)):
+                    raise
+                row = row.model_copy(update={"error": "out of memory" if no_memory else str(error)})
+            known = keep([row])
+            progress.end(row)
+            _free(where)
+    return [known[row.key] for _, _, row in planned]
+
+
+def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
+    """The architectures by the name or path given, each once, and each of which can be built."""
+    import torch
+
+    from search_spaces.blocks.network import build
+
+    found: dict[str, Architecture] = {}
+    ids: dict[str, str] = {}
+    for name in map(str, names):
+        architecture = Architecture.load(find(name, "presets"))
+        if architecture.id in ids:
+            raise InputError(f"{name}: the same architecture as {ids[architecture.id]}; leave one of them out")
+        try:
+            with torch.device("meta"), torch.no_grad():  # shapes alone: takes no memory and next to no time
+                size = architecture.image_size
+                build(architecture).eval()(torch.empty(1, architecture.in_channels, size, size))
+        except RuntimeError as error:
+            raise InputError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from None
+        found[name] = architecture
+        ids[architecture.id] = name
+    if not found:
+        raise InputError("architectures: none given; name presets or architecture files")
+    return found
+
+
+def _conditions(architecture: Architecture, target: Target, setup: Setup, device: torch.device) -> Conditions:
+    """What can be said of the conditions before measuring: all that tells rows apart."""
+    import torch
+
+    from explorer.profile.latency import device_name
+
+    return Conditions(
+        device=device.type,
+        device_name=device_name(device),
+        runtime=target.runtime,
+        precision=setup.precision,
+        batch_size=target.batch_size,
+        image_size=architecture.image_size,
+        threads=setup.threads if device.type == "cpu" else None,
+        torch=torch.__version__,
+    )
+
+
+def _row(source: str, architecture: Architecture, conditions: Conditions) -> Measurement:
+    """A row whose latency is yet to be measured."""
+    return Measurement(
+        id=architecture.id,
+        name=architecture.name,
+        source=source,
+        architecture=architecture.canonical.to_dict(),
+        conditions=conditions,
+        latency=None,
+    )
+
+
+def _timed(
+    row: Measurement,
+    architecture: Architecture,
+    target: Target,
+    setup: Setup,
+    device: torch.device,
+    time_limit_s: float,
+    on_wait: OnWait,
+) -> Measurement:
+    from explorer.profile.latency import measure as time_network
+    from search_spaces.blocks.network import build
+
+    latency = time_network(
+        build(architecture).eval().fuse(),
+        image_size=architecture.image_size,
+        in_channels=architecture.in_channels,
+        device=str(device),
+        precision=setup.precision,
+        batch_size=target.batch_size,
+        runtime=target.runtime,
+        threads=setup.threads,
+        time_limit_s=time_limit_s,
+        on_wait=on_wait,
+    )
+    return row.model_copy(update={"latency": latency, "conditions": latency.conditions})
+
+
+def _free(device: torch.device) -> None:
+    """Give back the memory of a network that was timed: the next one may need all of it."""
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+class _Progress:
+    """A line for each row, on a terminal a bar with the time left; drawn between measurements, never during one."""
+
+    def __init__(self, console: Console | None, total: int, done: int) -> None:
+        self.console = console or Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("[bold]measuring"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[step]}"),
+            console=self.console,
+            transient=True,
+            auto_refresh=False,
+            disable=not self.console.is_terminal,
+        )
+        self.total, self.done = total, done
+        self.task = self.bar.add_task("", total=total, completed=done, step="")
+
+    def __enter__(self) -> _Progress:
+        if self.done:
+            self.console.print(f"{self.done} of {self.total} latencies are in the file already", style="dim")
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def begin(self, row: Measurement) -> None:
+        """Say what is timed now."""
+        self.bar.update(self.task, step=escape(f"{row.source} {row.conditions.key}"), refresh=True)
+
+    def waiting(self, pid: int | None) -> None:
+        """Say what the timing waits for."""
+        from explorer.profile.lease import waits_for
+
+        self.console.print(waits_for(pid, "this device"), style="yellow")
+
+    def end(self, row: Measurement) -> None:
+        """A line for a row that is finished."""
+        self.console.print(
+            f"{row.source}  {row.conditions.key}  {told(row)}", highlight=False, markup=False, soft_wrap=True
+        )
+        self.bar.update(self.task, advance=1, step="", refresh=True)
+
+
+def told(row: Measurement) -> str:
+    """What became of a row, for a person: "2.31 ± 0.04 ms", "3.02 ± 0.40 ms, noisy: ...", or the error."""
+    if row.latency is None:
+        return f"error: {row.error}"
+    low, high = row.latency.ci95_ms
+    doubt = "" if row.latency.verdict in ("ok", None) else f", {row.latency.verdict}: {row.latency.reason}"
+    return f"{row.latency.median_ms:.4g} ± {(high - low) / 2:.2g} ms{doubt}"
