@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from dashboard.canvas import HEIGHT, THEMES, Axis, Numbers, Theme, ThemeName, empty, framed, x_axis, y_axis, y_title
 from dashboard.labels import label_cloud, label_front, label_published, mark_knee
 from explorer import results
-from explorer.metrics import METRICS, Metric, MetricError, metrics
+from explorer.metrics import METRICS, Metric, MetricError
 
 NARROW = 600  # pixels of axis, below which markers shrink
 
@@ -39,14 +39,15 @@ def pareto_front(
     ("cues, 8 epochs"); the conditions of the latencies are added to it. `width` in pixels for a picture, None to fill a
     page.
     """
-    y, x = _axes(objectives)
+    y, x = _axes(frame, objectives)
     look = THEMES[theme]
     best = results.front(frame, objectives).sort_values(x.column, kind="stable")
     if best.empty:
         return empty(f"No complete trial with {y.name} and {x.name} yet: let the search run on.", look, width, height)
     measured = frame[[x.column, y.column]].notna().all(axis=1)
     shown = frame[(frame["status"] == "complete") & ~frame["duplicate"] & measured]
-    conditions = results.conditions(shown) if "latency" in objectives else ""
+    timed = [row.name for row in (y, x) if results.interval_columns(row)]
+    conditions = " against ".join(dict.fromkeys(results.conditions(shown, name) for name in timed))
     heading = (
         title or f"{len(best)} of {len(shown)} architectures {'is' if len(best) == 1 else 'are'} on the Pareto front"
     )
@@ -90,7 +91,7 @@ def hypervolume_history(
 ) -> go.Figure:
     """Hypervolume after each trial, in the product of the displayed units; the subtitle states the reference point."""
     look = THEMES[theme]
-    rows = metrics(objectives)
+    rows = results.metrics_of(frame, objectives)
     series = results.hypervolume(frame, objectives, reference)
     if not (series > 0).any():
         return empty("No hypervolume yet: no complete trial inside the reference point.", look, width, height)
@@ -110,9 +111,9 @@ def hypervolume_history(
     return figure
 
 
-def _axes(objectives: Sequence[str]) -> tuple[Metric, Metric]:
+def _axes(frame: pd.DataFrame, objectives: Sequence[str]) -> tuple[Metric, Metric]:
     """(y, x): a cost is on x."""
-    rows = metrics(objectives)
+    rows = results.metrics_of(frame, objectives)
     if len(rows) != 2:
         raise MetricError(f"a front is drawn of two objectives, not of {', '.join(objectives)}")
     first, second = rows
@@ -122,12 +123,13 @@ def _axes(objectives: Sequence[str]) -> tuple[Metric, Metric]:
 def _extent(shown: pd.DataFrame, best: pd.DataFrame, metric: Metric) -> Numbers:
     """All displayed numbers that the axis has to hold: the points, and the ends of the front's intervals."""
     stored = [shown[metric.column].to_numpy(dtype=float)]
-    if metric.name == "latency":
-        stored += [best[end].dropna().to_numpy(dtype=float) for end in ("latency_lo_ms", "latency_hi_ms")]
+    for end in results.interval_columns(metric) or ():
+        stored.append(best[end].dropna().to_numpy(dtype=float))
     return np.concatenate(stored) * metric.scale
 
 
 def _markers(rows: pd.DataFrame, x: Axis, y: Axis, name: str, opacity: float = 1, **marker: Any) -> go.Scatter:
+    shown = results.metrics_of(rows, dict.fromkeys([*METRICS, *results.latencies(rows)]))
     return go.Scatter(
         x=x.numbers(rows),
         y=y.numbers(rows),
@@ -137,19 +139,20 @@ def _markers(rows: pd.DataFrame, x: Axis, y: Axis, name: str, opacity: float = 1
         opacity=opacity,
         cliponaxis=False,
         customdata=rows["number"],
-        hovertext=[_hover(row) for row in rows.to_dict("records")],
+        hovertext=[_hover(row, shown) for row in rows.to_dict("records")],
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
 
-def _hover(row: dict[Hashable, Any]) -> str:
+def _hover(row: dict[Hashable, Any], shown: Sequence[Metric]) -> str:
     """What a point is, in lines."""
     preset = "" if pd.isna(row["preset"]) else f" · {escape(row['preset'])}"
     lines = [f"<b>trial {row['number']}</b>{preset}", escape(row["what"])]
-    for metric in METRICS.values():
+    for metric in shown:
         if not pd.isna(row[metric.column]):
-            interval = f" [{row['latency_lo_ms']:.3g}, {row['latency_hi_ms']:.3g}]" * (metric.name == "latency")
-            lines.append(f"{metric.label}: {metric.text(row[metric.column])}{interval}")
+            ends = [f"{row[end]:.3g}" for end in results.interval_columns(metric) or ()]
+            interval = f" [{', '.join(ends)}]" * bool(ends)
+            lines.append(f"{escape(metric.label)}: {metric.text(row[metric.column])}{interval}")
     return "<br>".join(lines)
 
 
@@ -163,8 +166,9 @@ def _step(best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> go.Scatter:
 
 def _interval(rows: pd.DataFrame, metric: Metric, look: Theme) -> dict[str, Any]:
     """Error bars, where the metric has an interval."""
-    if metric.name != "latency":
+    ends = results.interval_columns(metric)
+    if ends is None:
         return {"visible": False}
-    middle, low, high = rows["latency_ms"], rows["latency_lo_ms"], rows["latency_hi_ms"]
+    middle, low, high = rows[metric.column], rows[ends[0]], rows[ends[1]]
     style = {"color": look.front, "thickness": 1.4, "width": 4}
     return {"type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low, **style}

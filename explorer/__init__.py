@@ -1,22 +1,24 @@
 """What an architecture costs: profiling, proxy training, search, results, export.
 
-The verbs are `profile`, `evaluate`, `search` and `export`, beside the module `results`.
+The verbs are `profile`, `evaluate`, `search`, `measure`, `attach` and `export`, beside the module `results`.
 """
 
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from explorer.evaluate import Setup
 from explorer.limits import Limits
+from explorer.setup import Setup
 
 if TYPE_CHECKING:
+    from explorer.attach import attach
     from explorer.evaluate import evaluate
     from explorer.export import export
+    from explorer.measure import measure
     from explorer.profile import profile
     from explorer.search import search
 else:
-    from explorer import evaluate, export, profile, search
+    from explorer import attach, evaluate, export, measure, profile, search
 
 
 class Verb(ModuleType):
@@ -30,7 +32,7 @@ class Verb(ModuleType):
         return vars(self)[self.__name__.rpartition(".")[2]](*args, **options)
 
 
-for _verb in ("evaluate", "export", "profile", "search"):
+for _verb in ("attach", "evaluate", "export", "measure", "profile", "search"):
     sys.modules[f"explorer.{_verb}"].__class__ = Verb
 
-__all__ = ["Limits", "Setup", "evaluate", "export", "profile", "search"]
+__all__ = ["Limits", "Setup", "attach", "evaluate", "export", "measure", "profile", "search"]

@@ -10,6 +10,8 @@ import typer
 
 from explorer.verbs.cost import profile
 from explorer.verbs.export import export
+from explorer.verbs.measure import attach, measure
+from explorer.verbs.predict import predict
 from explorer.verbs.results import front, trials
 from explorer.verbs.search import search
 from explorer.verbs.shipped import count, presets, spaces
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (search, front, trials, profile, export, spaces, presets, count):
+for verb in (search, front, trials, profile, measure, attach, predict, export, spaces, presets, count):
     app.command()(verb)
 
 

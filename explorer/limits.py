@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from explorer.metrics import METRICS, Metric
+from explorer.metrics import METRICS, Metric, metric
 from explorer.record import Evaluation, Record
 from search_spaces.cost import Cost
 from search_spaces.errors import InputError
@@ -85,31 +85,35 @@ def quantity(name: str, word: str | float) -> float:
     1500000000.0
     """
     match = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-zµ%]*)\s*", str(word))
-    units = UNITS[name]
+    base = name.partition("@")[0]  # every latency is a latency
+    units = UNITS[base]
     if match is None or (match[2].lower() not in {unit.lower() for unit in units}):
         known = ", ".join(unit for unit in units if unit)
         raise LimitError(
-            f"{name}={word}: not a quantity; write a number and a unit ({known}), such as {EXAMPLES[name]}"
+            f"{name}={word}: not a quantity; write a number and a unit ({known}), such as {EXAMPLES[base]}"
         )
     factor = next(factor for unit, factor in units.items() if unit.lower() == match[2].lower())
     value = float(match[1]) * factor
     if math.isinf(value):
-        raise LimitError(f"{name}={word}: too large; leave the limit out, or give one such as {EXAMPLES[name]}")
+        raise LimitError(f"{name}={word}: too large; leave the limit out, or give one such as {EXAMPLES[base]}")
     return value
 
 
 def parse_budget(text: str) -> dict[str, float]:
     """{"latency": 2.0} of "latency=2ms"; several are separated by commas.
 
+    >>> parse_budget("latency@cuda_graph/b32=2ms, macs=1G")
+    {'latency@cuda_graph/b32': 2.0, 'macs': 1000000000.0}
+
     Raises:
-        LimitError: no such metric, or no quantity of that kind.
+        InputError: no such metric, or no quantity of that kind.
     """
     budgets: dict[str, Any] = {}
     for part in text.split(","):
         name, equals, word = part.partition("=")
-        if not equals or name.strip() not in UNITS:
+        if not equals or name.strip().partition("@")[0] not in UNITS:
             raise LimitError(
                 f"budget {part!r}: write METRIC=QUANTITY, such as latency=2ms; metrics: {', '.join(UNITS)}"
             )
-        budgets[name.strip()] = quantity(name.strip(), word)
+        budgets[metric(name.strip()).name] = quantity(name.strip(), word)
     return budgets

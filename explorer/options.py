@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from search_spaces.errors import InputError
+
 
 def whole(text: str) -> int:
     """A whole number, or an error that shows what was given."""
@@ -24,6 +26,23 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a list with commas."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """The whole numbers of a list with commas.
+
+    >>> sizes("1,32")
+    (1, 32)
+    """
+    try:
+        return tuple(int(part) for part in listed(text))
+    except ValueError:
+        raise InputError(f"batch-sizes={text}: give whole numbers separated by commas, such as 1,32") from None
+
+
 def whole_option(help: str, default: str | None = None) -> Any:
     """An option that takes a whole number; `default` is what the help says of it."""
     shown: dict[str, Any] = {} if default is None else {"show_default": default}
@@ -38,8 +57,11 @@ class PrecisionName(str, Enum):
 
 class By(str, Enum):
     stage = "stage"
+    block = "block"
     layer = "layer"
 
+
+RUNTIMES = "eager, compile, cuda_graph, onnxruntime, tensorrt"
 
 Study = Annotated[
     str | None, typer.Option(help="Name of the study.", show_default="the space's; else the last used here")
@@ -55,16 +77,33 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[PrecisionName, typer.Option(help="Of the timed network.")]
 BatchSize = Annotated[int, whole_option("Images in a timed batch.")]
-Runtime = Annotated[str, typer.Option(help="What executes the timed network: eager.")]
+BatchSizes = Annotated[
+    str,
+    typer.Option(
+        "--batch-sizes", "--batch-size", help="Images in a timed batch, or several sizes: 1,32.", metavar="LIST"
+    ),
+]
+Runtime = Annotated[str, typer.Option(help=f"What executes the timed network: {RUNTIMES}.")]
+Runtimes = Annotated[
+    str, typer.Option("--runtime", help=f"What executes the timed network, or several: {RUNTIMES}.", metavar="LIST")
+]
 Threads = Annotated[int, whole_option("Threads while timing on a CPU.")]
+TimeLimit = Annotated[float, typer.Option(help="Seconds for each latency.", parser=number, metavar="SECONDS")]
 
 Trials = Annotated[int | None, whole_option("Evaluations in the study, earlier ones counted.", "100")]
 Hours = Annotated[
     float | None, typer.Option(help="Hours of this run.", parser=number, metavar="NUMBER", show_default="no limit")
 ]
 Data = Annotated[str, typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path.")]
-Objectives = Annotated[str, typer.Option(help="Of accuracy, latency, macs, params, memory; separated by commas.")]
-MaxLatency = Annotated[str | None, typer.Option(help="Such as 2ms.", show_default="none")]
+Objectives = Annotated[
+    str,
+    typer.Option(
+        help="Of accuracy, latency, macs, params, memory, latency@RUNTIME/bBATCH; separated by commas.", metavar="LIST"
+    ),
+]
+MaxLatency = Annotated[
+    str | None, typer.Option(help="Such as 2ms, for the first runtime and batch size.", show_default="none")
+]
 MaxMacs = Annotated[str | None, typer.Option(help="Such as 1G.", show_default="none")]
 MaxParams = Annotated[str | None, typer.Option(help="Such as 5M.", show_default="none")]
 MaxMemory = Annotated[str | None, typer.Option(help="Such as 64MiB.", show_default="none")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from explorer.profile import Profile
+    from explorer.metrics import Metric
 
 WIDE = 180  # columns, where the output is no terminal and nothing should wrap
 
@@ -55,25 +55,41 @@ def print_rows(
         out.print(line, style="dim", markup=False)
 
 
-def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, footer: Sequence[str] = ()) -> None:
-    """Trials with the metrics that were measured, latency with its spread, and what each architecture is."""
+def print_trials(
+    title: str,
+    frame: pd.DataFrame,
+    knee: int | None = None,
+    footer: Sequence[str] = (),
+    beside: Mapping[str, Mapping[int, str]] | None = None,
+) -> None:
+    """Trials with the metrics that were measured, latencies with spread and verdict, and what each architecture is.
+
+    `beside` are further columns by their heading: texts by the trial's number.
+    """
     import pandas as pd
 
     from explorer.metrics import METRICS
+    from explorer.results import interval_columns, latencies, metrics_of, verdict_column
 
-    shown = [metric for metric in METRICS.values() if frame[metric.column].notna().any()]
+    names = [name for name in METRICS if name != "latency" and frame[METRICS[name].column].notna().any()]
+    at = names.index("accuracy") + 1 if "accuracy" in names else 0
+    order = names[:at] + latencies(frame) + names[at:]
+    shown = metrics_of(frame, order) if order else ()
     mixed = bool((frame["status"] != "complete").any())
-    headings = [">Trial", *(["Status"] if mixed else []), *(f">{metric.quantity}" for metric in shown), "Architecture"]
+    quantities = [f">{_quantity(metric, frame)}" for metric in shown]
+    headings = [">Trial", *(["Status"] if mixed else []), *quantities, *(beside or {}), "Architecture"]
     rows: list[list[str | Text]] = []
     for _, row in frame.iterrows():
         cells = [str(row["number"]), *([str(row["status"])] if mixed else [])]
         for metric in shown:
             value = row[metric.column]
             text = "" if pd.isna(value) else metric.number(float(value))
-            if metric.name == "latency" and text:
-                half = (row["latency_hi_ms"] - row["latency_lo_ms"]) / 2
-                text += f" ± {half:.2g}"
+            if text and (ends := interval_columns(metric)) is not None:
+                text += f" ± {(row[ends[1]] - row[ends[0]]) / 2:.2g}"
+                verdict = row[verdict_column(metric)]
+                text += "" if pd.isna(verdict) or verdict == "ok" else f" {verdict}"
             cells.append(text)
+        cells += [texts.get(int(row["number"]), "") for texts in (beside or {}).values()]
         note = row["error"] if not pd.isna(row["error"]) else row["infeasible"]
         name = "" if pd.isna(row["preset"]) else f"{row['preset']}: "
         text = escape(name + ("" if pd.isna(row["what"]) else row["what"]))
@@ -83,68 +99,67 @@ def print_trials(title: str, frame: pd.DataFrame, knee: int | None = None, foote
     print_rows(title, headings, rows, footer)
 
 
-def print_front(study: optuna.Study, as_json: bool) -> None:
-    """A study's front with its knee, the latency's conditions and the hypervolume."""
+def _quantity(metric: Metric, frame: pd.DataFrame) -> str:
+    """A metric's heading; where there are several latencies, what each is of stands in a line of its own."""
+    first = frame.attrs.get("latency")
+    if metric.name == "latency" and first is not None and any("@" in str(column) for column in frame.columns):
+        return f"{metric.label}\n{first}, {metric.unit}"
+    return metric.quantity.replace(" ", "\n", 1) if "@" in metric.name else metric.quantity
+
+
+def front_rows(study: optuna.Study, objectives: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The front as plain rows for JSON, then the candidates off it that cannot be told from it; see print_front."""
     from explorer import results
     from explorer.storage import study_objectives
+    from explorer.ties import almost_on_front, front_probability, ties
 
-    frame, objectives = results.frame(study), study_objectives(study)
-    members, knee = results.front(frame, objectives), results.knee(frame, objectives)
-    number = None if knee is None else int(knee["number"])
+    frame, objectives = results.frame(study), objectives or study_objectives(study)
+    knee, tied, sure = results.knee(frame, objectives), ties(frame, objectives), front_probability(frame, objectives)
+    found = []
+    members, others = results.front(frame, objectives), almost_on_front(frame, objectives, sure)
+    for rows, on_front in ((rows_of(members), True), (rows_of(others), False)):
+        for row in rows:
+            number = row["number"]
+            added = {"on_front": on_front, "probability": float(sure[number]), "ties": list(tied.get(number, ()))}
+            found.append({**row, "knee": knee is not None and number == int(knee["number"]), **added})
+    return found
+
+
+def print_front(study: optuna.Study, as_json: bool, objectives: Sequence[str] | None = None) -> None:
+    """A study's front with its knee, how sure it is, the latency's conditions and the hypervolume.
+
+    Below it are the candidates off the front that cannot be told from it. `objectives` are the study's where None.
+    """
+    from explorer import results
+    from explorer.storage import study_objectives
+    from explorer.ties import almost_on_front, front_probability, ties
+
     if as_json:
-        print_json([{**row, "knee": row["number"] == number} for row in rows_of(members)])
+        print_json(front_rows(study, objectives))
         return
+    frame, objectives = results.frame(study), objectives or study_objectives(study)
+    members, knee = results.front(frame, objectives), results.knee(frame, objectives)
     if members.empty:
         console().print(f"study {study.study_name}: no complete trial yet, so no front", markup=False)
         return
     volume = results.hypervolume(frame, objectives)
     reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
-    footer = [results.conditions(frame), f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}"]
-    print_trials(f"Pareto front of {study.study_name}: {' against '.join(objectives)}", members, number, footer)
+    timed = [name for name in objectives if name.partition("@")[0] == "latency"] or ["latency"]
+    footer = [results.conditions(frame, name) for name in timed]
+    footer.append(f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}")
+    sure, tied = front_probability(frame, objectives), ties(frame, objectives)
+    beside = {">On front": {int(trial): f"{sure[trial]:.2f}" for trial in sure.index}}
+    if tied:
+        beside["Ties"] = {trial: "≈ " + ", ".join(map(str, with_whom)) for trial, with_whom in tied.items()}
+        footer.append("on front: its probability, as latencies vary in their intervals; ≈: these overlap")
+    title = f"Pareto front of {study.study_name}: {' against '.join(objectives)}"
+    print_trials(title, members, None if knee is None else int(knee["number"]), footer, beside)
+    others = almost_on_front(frame, objectives, sure)
+    if not others.empty:
+        console().print()
+        print_trials("Off the front, and cannot be told from it", others, beside=beside)
 
 
 def short_count(number: int) -> str:
     """A number of architectures: all its digits, or four of them where it has more than twelve."""
     return f"{number:,}" if number < 10**12 else f"{number:.3e}"
-
-
-def print_profile(found: Profile, by: str) -> None:
-    """A profile: totals, latency with its conditions, and where MACs and parameters are."""
-    from explorer.metrics import METRICS
-
-    out = console()
-    out.print(f"[bold]{escape(found.name or found.id)}[/]  {found.image_size} × {found.image_size} px, id {found.id}")
-    macs, params = METRICS["macs"], METRICS["params"]
-    folded = "" if found.params_folded == found.params else f" ({found.params_folded:,} with BatchNorm folded)"
-    out.print(f"  parameters   {found.params:,}{folded}")
-    out.print(f"  MACs         {found.macs:,} (multiply-adds, one image)")
-    out.print(f"  activations  {found.activations:,} elements, one image")
-    if found.latency is not None:
-        low, high = found.latency.ci95_ms
-        where = found.latency.conditions
-        threads = "" if where.threads is None else f", threads {where.threads}"
-        out.print(
-            f"  latency      {found.latency.median_ms:.4g} ms, 95 % interval {low:.4g} to {high:.4g} ms"
-            f" ({found.latency.samples} passes; {found.latency.stop.replace('_', ' ')})"
-        )
-        out.print(
-            f"               {where.device_name}, {where.runtime}, {where.precision}, batch {where.batch_size}{threads}"
-        )
-    if found.peak_memory_mb is not None:
-        out.print(f"  peak memory  {found.peak_memory_mb:.1f} MiB, one forward pass")
-    rows = [
-        [name, macs.number(m), f"{100 * m / max(1, found.macs):.1f}", params.number(p), f"{a:,}"]
-        for name, m, p, a in grouped(found, by)
-    ]
-    out.print()
-    print_rows("", ["Part", f">{macs.quantity}", ">share (%)", f">{params.quantity}", ">Activations"], rows)
-
-
-def grouped(found: Profile, by: str) -> list[tuple[str, int, int, int]]:
-    """(name, macs, params, activations) by `layer`, or summed by `stage`."""
-    groups: dict[str, tuple[int, int, int]] = {}
-    for layer in found.layers:
-        name = layer.name if by == "layer" else ".".join(layer.name.split(".")[:2])
-        before = groups.get(name, (0, 0, 0))
-        groups[name] = (before[0] + layer.macs, before[1] + layer.params, before[2] + layer.activations)
-    return [(name, *sums) for name, sums in groups.items()]

@@ -6,6 +6,7 @@ A storage is given as a path ("runs/tiny.db"), a SQLite URL ("sqlite:///runs/tin
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sqlite3
@@ -22,6 +23,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from explorer.metrics import metrics
+from explorer.profile.lease import exclusive
 from search_spaces.errors import InputError
 
 ATTRIBUTE = "vitscape"  # the one user attribute of ours, on studies and on trials
@@ -62,8 +64,16 @@ def open_storage(url: str, *, must_exist: bool) -> RDBStorage:
         if path is None:
             return RDBStorage(url, engine_kwargs={"connect_args": _connect_args(url)}, skip_table_creation=must_exist)
         # The creator instead of the URL: a path with %, ? or # in it then needs no quoting rules.
-        connect = _reader(path, url) if must_exist else _writer(path, url)
-        return RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=must_exist)
+        if must_exist:
+            return _sqlite(path, _reader(path, url), skip_table_creation=True)
+        with exclusive("storage-" + hashlib.sha256(str(path).encode()).hexdigest()[:16]):  # two would make the tables
+            return _sqlite(path, _writer(path, url), skip_table_creation=False)
+
+
+def _sqlite(path: Path, connect: partial[sqlite3.Connection], *, skip_table_creation: bool) -> RDBStorage:
+    return RDBStorage(
+        f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=skip_table_creation
+    )
 
 
 def load_study(name: str | None, url: str) -> optuna.Study:
@@ -81,6 +91,17 @@ def load_study(name: str | None, url: str) -> optuna.Study:
         study = optuna.load_study(study_name=name or names[0], storage=storage)
         study_record(study)
         return study
+
+
+def writable_study(name: str | None, url: str) -> optuna.Study:
+    """The Vitscape study of this name, which has to be there, to write to; as load_study otherwise."""
+    name = load_study(name, url).study_name
+    path = sqlite_path(url)
+    if path is not None and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise StorageError(f"{hide_password(url)} cannot be written to; copy it to a folder of yours")
+    storage = open_storage(url, must_exist=False)
+    with storage_errors(url):
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 def study_record(study: optuna.Study) -> dict[str, Any]:

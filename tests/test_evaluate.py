@@ -66,7 +66,7 @@ def test_over_a_cost_limit_nothing_is_built_timed_or_trained(architecture: Archi
 def test_over_the_latency_limit_nothing_is_trained(architecture: Architecture) -> None:
     steps: list[str] = []
     found = evaluate(architecture, data="nosuch", setup=CPU, limits=Limits.parse(latency="1us"), on_step=steps.append)
-    assert steps == ["timing"]
+    assert {step.partition(" again")[0] for step in steps} == {"timing"}  # again where it could not be trusted
     assert found.latency is not None
     assert found.accuracy is None
     assert found.infeasible is not None

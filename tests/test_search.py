@@ -281,6 +281,26 @@ def test_ctrl_c_closes_the_running_trial_and_says_how_to_go_on(tmp_path: Path) -
     assert counts["complete"] >= 2
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"), [(optuna.Trial, "suggest_categorical"), (optuna.Trial, "set_user_attr"), (optuna.Study, "tell")]
+)
+def test_ctrl_c_while_a_trial_is_asked_for_or_told_leaves_none_running(
+    mini: SearchSpace, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(mini, trials=1)
+    called = getattr(owner, name)
+
+    def interrupted(*args: object, **options: object) -> None:
+        monkeypatch.setattr(owner, name, called)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find(mini, trials=3)
+    assert statuses(load_study(None, "a.db"))["running"] == 0
+    assert statuses(find(mini, trials=3))["complete"] == 3
+
+
 def test_a_trial_evaluated_but_not_yet_told_when_killed_keeps_its_values(mini: SearchSpace) -> None:
     study = find(mini, trials=2)
     record = study.trials[1].user_attrs[ATTRIBUTE]

@@ -64,7 +64,7 @@ def export(
 
 def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapping[str, float] | None) -> pd.DataFrame:
     from explorer import results
-    from explorer.metrics import METRICS
+    from explorer.metrics import metric
     from explorer.storage import study_objectives
 
     frame, objectives = results.frame(study), study_objectives(study)
@@ -79,7 +79,7 @@ def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapp
         goal = "accuracy" if "accuracy" in objectives else objectives[0]
         row = results.best_under(frame, goal, **best_under)
         if row is None:
-            asked = ", ".join(METRICS[name].text(value) for name, value in best_under.items())
+            asked = ", ".join(f"{name}={metric(name).text(value)}" for name, value in best_under.items())
             raise ExportError(f"best-under {asked}: no trial of study {study.study_name} is within it; allow more")
         return row.to_frame().T
     if knee:
@@ -109,16 +109,24 @@ def describe(study: optuna.Study, row: pd.Series[Any]) -> str:
     """A trial's numbers with their conditions, in one line."""
     import pandas as pd
 
-    from explorer.metrics import METRICS
+    from explorer.metrics import METRICS, metric
+    from explorer.results import interval_columns, latencies, verdict_column
     from explorer.storage import study_record
 
-    known = [(metric, row[metric.column]) for metric in METRICS.values() if not pd.isna(row[metric.column])]
-    numbers = {metric.name: f"{metric.label} {metric.text(float(value))}" for metric, value in known}
+    names = dict.fromkeys([*METRICS, *latencies(row.to_frame().T)])
+    known = [one for one in map(metric, names) if not pd.isna(row[one.column])]
+    numbers = {one.name: f"{one.label} {one.text(float(row[one.column]))}" for one in known}
     if "accuracy" in numbers:
         numbers["accuracy"] += f" on {study_record(study)['data']['source']}"
-    if "latency" in numbers:
-        numbers["latency"] += f" (95 % interval {row['latency_lo_ms']:.3g} to {row['latency_hi_ms']:.3g} ms;"
-        numbers["latency"] += f" {row['device_name']}, {row['runtime']}, {row['precision']}, batch {row['batch_size']})"
+    for one in known:
+        if (ends := interval_columns(one)) is not None:
+            low, high = (row[end] for end in ends)
+            said = [f"95 % interval {low:.3g} to {high:.3g} ms"]
+            if one.name == "latency":
+                said += [f"{row['device_name']}, {row['runtime']}, {row['precision']}, batch {row['batch_size']}"]
+            if not pd.isna(row[verdict_column(one)]) and row[verdict_column(one)] != "ok":
+                said += [row[verdict_column(one)]]
+            numbers[one.name] += f" ({'; '.join(said)})"
     return f"Trial {row['number']} of study {study.study_name}: {', '.join(numbers.values())}"
 
 

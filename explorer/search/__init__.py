@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from rich.console import Console
 
-    from explorer.evaluate import Setup
     from explorer.limits import Limits
     from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
+    from explorer.setup import Setup
 
 STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
 
@@ -61,25 +61,25 @@ def search(
     import optuna
     from rich.console import Console
 
-    from explorer.evaluate import Setup
     from explorer.limits import Limits
     from explorer.metrics import metrics
-    from explorer.profile.latency import resolve_device
-    from explorer.profile.runtimes import RUNTIMES
+    from explorer.profile.device import resolve_device
+    from explorer.profile.runtimes import require_runtime
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
     from explorer.search.local import Budget, run
     from explorer.search.progress import SearchProgress, announce
     from explorer.search.sampler import make_sampler
     from explorer.search.study import Plan, open_study
+    from explorer.setup import Setup
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the progress display says it better
-    metrics(objectives)
-    _check_budget(trials, hours)
     setup = setup or Setup()
-    resolve_device(setup.device)
-    if setup.runtime not in RUNTIMES:
-        raise InputError(f"runtime={setup.runtime}: not known; use one of {', '.join(RUNTIMES)}")
+    objectives = tuple(row.name for row in metrics(setup.recorded(name) for name in objectives))
+    _check_budget(trials, hours)
+    device = resolve_device(setup.device)
+    for runtime in setup.runtimes:
+        require_runtime(runtime, device)
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
@@ -90,7 +90,7 @@ def search(
         _check_data(space, dataset, settings or TrainSettings())
     plan = Plan(
         space=space,
-        objectives=tuple(objectives),
+        objectives=objectives,
         data=data,
         data_fingerprint=fingerprint,
         setup=setup,

@@ -53,7 +53,8 @@ def run(study: optuna.Study, plan: Plan, budget: Budget, presets: list[Architect
         KeyboardInterrupt: after the running trial was closed and enqueued again.
     """
     started = time.monotonic()
-    with exclusive(study_key(study), _refuse_second(study.study_name)), interrupts() as check:
+    one_at_a_time = exclusive(study_key(study), _refuse_second(study.study_name))
+    with one_at_a_time, interrupts() as check, _left_closed(study, plan):
 
         def say(text: str) -> None:
             check()
@@ -112,6 +113,17 @@ def interrupts() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _left_closed(study: optuna.Study, plan: Plan) -> Iterator[None]:
+    """Closes what still runs after a Ctrl-C that came while a trial was asked for or told."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with uninterrupted():
+            close_interrupted(study, plan.space, plan.objectives, plan.limits)
+        raise
 
 
 class Images:

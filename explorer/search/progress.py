@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from explorer.metrics import metrics
-from explorer.record import TrialRecord
+from explorer.record import Evaluation, TrialRecord
 from explorer.results import what
 from explorer.search.study import Plan
 from explorer.show import short_count
@@ -30,13 +30,14 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
     where = plan.record()["conditions"]
     size = short_count(plan.space.size)
     threads = "" if where["threads"] is None else f", threads {where['threads']}"
+    batches = ", ".join(map(str, where["batch_sizes"]))
     begun = len(study.get_trials(deepcopy=False))
     lines = [
         f"[bold]{escape(study.study_name)}[/] in {escape(hide_password(storage))}"
         + (f", which has {begun} trials: continued" if begun else ""),
         f"[dim]space {escape(plan.space.name)}, {size} architectures; {' against '.join(plan.objectives)}[/]",
-        f"[dim]{where['device_name']}, {where['runtime']}, {where['precision']}"
-        f", batch {where['batch_size']}{threads}[/]",
+        f"[dim]{where['device_name']}, {', '.join(where['runtimes'])}, {where['precision']}"
+        f", batch {batches}{threads}[/]",
     ]
     if "accuracy" in plan.objectives:
         epochs = f"{plan.settings.stop_epoch or plan.settings.epochs} of {plan.settings.epochs} epochs"
@@ -44,6 +45,12 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
         lines.append(f"[dim]trained for {epochs} on {escape(plan.data)}, {classes} classes[/]")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def doubts(evaluation: Evaluation) -> list[str]:
+    """What is not to be trusted of the latencies: ["noisy", "cuda_graph/b1 throttled"]."""
+    named = [("", evaluation.latency), *((f"{key} ", latency) for key, latency in evaluation.latencies.items())]
+    return [f"{key}{one.verdict}" for key, one in named if one is not None and one.verdict not in ("ok", None)]
 
 
 class SearchProgress:
@@ -61,6 +68,7 @@ class SearchProgress:
             TextColumn("[dim]{task.fields[step]}"),
             console=console,
             transient=True,
+            refresh_per_second=4,  # each refresh takes time from what is being timed
         )
         self.task = self.bar.add_task(escape(study.study_name), total=total, step="")
 
@@ -91,6 +99,7 @@ class SearchProgress:
                 value = metric.read(evaluation)
                 if value is not None:
                     parts.append(f"{metric.text(value):>10}")
+            parts += [f"[yellow]{doubt}[/]" for doubt in doubts(evaluation)]
         if record.error is not None:
             parts.append(f"[red]{escape(record.error)}[/]")
         elif evaluation is not None and evaluation.infeasible is not None:

@@ -9,11 +9,12 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
-from explorer.evaluate import Setup, training_precision
+from explorer.evaluate import training_precision
 from explorer.limits import Limits
-from explorer.metrics import METRICS, metrics
+from explorer.metrics import metric, metrics
 from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation, TrialRecord
+from explorer.setup import Setup
 from explorer.storage import ATTRIBUTE, STUDY_FORMAT, StorageError, open_storage, storage_errors
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
@@ -43,9 +44,13 @@ class Plan:
         """The plan as the study keeps it: plain data."""
         import torch
 
-        from explorer.profile.latency import device_name, resolve_device
+        from explorer.profile.latency import PROTOCOL, device_name, resolve_device
+        from explorer.profile.runtimes import RUNTIMES
 
         device = resolve_device(self.setup.device)
+        libraries: dict[str, str] = {}
+        for runtime in self.setup.runtimes:
+            libraries |= RUNTIMES[runtime].libraries(device)
         return {
             "format": STUDY_FORMAT,
             "space_name": self.space.name,
@@ -55,10 +60,14 @@ class Plan:
             "proxy": {**self.settings.model_dump(), "precision": training_precision(str(device))},
             "conditions": {
                 **asdict(self.setup),
+                "runtimes": list(self.setup.runtimes),
+                "batch_sizes": list(self.setup.batch_sizes),
+                "protocol": PROTOCOL,
                 "device": device.type,
                 "device_name": device_name(device),
                 "threads": self.setup.threads if device.type == "cpu" else None,
                 "torch": torch.__version__,
+                "libraries": libraries,
             },
             "limits": self.limits.model_dump(),
             "seed": self.seed,
@@ -74,14 +83,14 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
     """
     storage = open_storage(url, must_exist=False)
     with storage_errors(url):
-        directions = [METRICS[objective].direction for objective in plan.objectives]
+        directions = [row.direction for row in metrics(plan.objectives)]
         known = name in optuna.get_all_study_names(storage)
         if not known:
             study = optuna.create_study(study_name=name, storage=storage, directions=directions, sampler=sampler)
             study.set_user_attr(ATTRIBUTE, plan.record())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([metric.quantity for metric in metrics(plan.objectives)])
+                study.set_metric_names([row.quantity for row in metrics(plan.objectives)])
             return study
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
         stored = study.user_attrs.get(ATTRIBUTE)
@@ -100,6 +109,12 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
 
 def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise StudyMismatch, naming the first differences, unless the two plans are the same."""
+    before, now = stored["conditions"].get("protocol", 1), asked["conditions"]["protocol"]
+    if before != now:
+        raise StudyMismatch(
+            f"study {name!r} was measured by protocol {before}, this Vitscape measures by {now}, and their latencies do"
+            " not compare: give another --study name; front, trials and export still read it"
+        )
     differences = _differences(_compared(stored), _compared(asked))
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
@@ -209,7 +224,7 @@ def close_trial(
         if f"constraints:{name}" not in known:
             trial.set_constraint(name, value)
     if record.status in ("complete", "duplicate") and evaluation is not None and evaluation.infeasible is None:
-        values = [METRICS[objective].read(evaluation) for objective in objectives]
+        values = [metric(objective).read(evaluation) for objective in objectives]
         study.tell(trial, values, state=TrialState.COMPLETE)  # type: ignore[arg-type]
     elif evaluation is not None and evaluation.infeasible is not None:
         study.tell(trial, state=TrialState.PRUNED)

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 
-def load(study: str | None, storage: str | None) -> optuna.Study:
-    """The study that is meant, remembered as the last one used here."""
+def load(study: str | None, storage: str | None, *, writable: bool = False) -> optuna.Study:
+    """The study that is meant, remembered as the last one used here; opened to read, unless `writable`."""
     import optuna
 
-    from explorer.storage import load_study
+    from explorer.storage import load_study, writable_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name, url = recall(study, storage)
-    loaded = load_study(name, url)
+    loaded = writable_study(name, url) if writable else load_study(name, url)
     remember(loaded.study_name, url)
     return loaded
 

@@ -11,7 +11,7 @@ import typer
 from explorer.last import remember
 from explorer.limits import Limits
 from explorer.options import (
-    BatchSize,
+    BatchSizes,
     Data,
     Device,
     Epochs,
@@ -23,7 +23,7 @@ from explorer.options import (
     Objectives,
     Precision,
     PrecisionName,
-    Runtime,
+    Runtimes,
     Sampler,
     Seed,
     StopEpoch,
@@ -32,6 +32,8 @@ from explorer.options import (
     Threads,
     Trials,
     WithPresets,
+    listed,
+    sizes,
 )
 from explorer.show import print_front
 from search_spaces.errors import InputError
@@ -46,8 +48,8 @@ def search(
     data: Data = "cues",
     device: Device = "auto",
     precision: Precision = PrecisionName.fp32,
-    batch_size: BatchSize = 1,
-    runtime: Runtime = "eager",
+    batch_sizes: BatchSizes = "1",
+    runtime: Runtimes = "eager",
     threads: Threads = 1,
     objectives: Objectives = "accuracy,latency",
     max_latency: MaxLatency = None,
@@ -63,13 +65,14 @@ def search(
     """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
     from pydantic import ValidationError
 
-    from explorer.evaluate import Setup
     from explorer.proxy.train import TrainSettings
     from explorer.search import STORAGE
     from explorer.search import search as run
+    from explorer.setup import Setup
     from search_spaces.space import load_space
 
     limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
+    setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtime), threads)
     loaded = load_space(space)
     try:
         settings = TrainSettings(epochs=epochs, stop_epoch=stop_epoch)
@@ -86,9 +89,9 @@ def search(
             storage=url,
             trials=trials if trials is not None or hours is not None else 100,
             hours=hours,
-            objectives=tuple(part.strip() for part in objectives.split(",")),
+            objectives=listed(objectives),
             data=data,
-            setup=Setup(device, precision.value, batch_size, runtime, threads),
+            setup=setup,
             settings=settings,
             limits=limits,
             sampler=sampler,
