@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Precision = Literal["fp32", "fp16", "bf16"]
 Verdict = Literal["ok", "noisy", "throttled", "shared"]
 Status = Literal["complete", "infeasible", "failed", "interrupted", "duplicate"]
+TRUST = ("ok", "noisy", "shared", "throttled")  # verdicts, best first: noise widens the interval, the others shift it
 
 
 class Record(BaseModel):
@@ -44,6 +45,14 @@ class Conditions(Record):
         threads = "" if self.threads is None else f"/t{self.threads}"
         return f"{name}/{self.runtime}/{self.precision}/b{self.batch_size}{threads}"
 
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """What two latencies must have in common, besides the protocol, to stand in one column: one search keeps these.
+
+        Device, runtime, precision, batch size and threads (full_key), and the versions of what executes the network.
+        """
+        return self.full_key, self.torch, *(f"{name} {version}" for name, version in sorted(self.libraries.items()))
+
 
 class DeviceState(Record):
     """What a device says of itself around a measurement; None where it does not say."""
@@ -72,6 +81,17 @@ class Latency(Record):
     dropped: int = 0  # blocks not counted, being disturbed or throttled
     cores: tuple[int, ...] | None = None  # that the process was bound to; None on a GPU
     state: DeviceState | None = None
+
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """What two latencies must have in common to stand in one column; the first protocol gave no verdict."""
+        return *self.conditions.comparable, *(["protocol 1"] if self.verdict is None else [])
+
+    @property
+    def doubt(self) -> tuple[int, float]:
+        """How far it is to be trusted: of two measurements the one with less is kept."""
+        low, high = self.ci95_ms
+        return TRUST.index(self.verdict or "ok"), (high - low) / self.median_ms
 
 
 class Evaluation(Record):

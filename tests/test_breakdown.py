@@ -301,7 +301,7 @@ def test_more_than_the_roofline_and_another_runtime_are_said(capsys):
     print_profile(profiled(latency(), slow), "stage")
     out = capsys.readouterr().out
     assert "Over 100 %" not in out
-    assert "The latency above is" not in out
+    assert "The latency is" not in out
 
 
 def test_times_are_shown_beside_counts_and_the_slowest_part_is_marked(capsys):

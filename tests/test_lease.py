@@ -213,11 +213,11 @@ def test_a_timing_interrupted_within_a_training_leaves_the_training_to_go_on(pro
 def test_a_timing_gets_its_turn_after_the_running_step_and_no_step_is_made_meanwhile(
     processes: Processes, tmp_path: Path
 ) -> None:
-    trainer = processes.start(TRAIN, 60, 0.02)
+    trainer = processes.start(TRAIN, 200, 0.02)
     first = said(trainer)
     timer = processes.start(TIME, 5, 0.05, tmp_path / "stop")
     timings, steps = all_said(timer), [first, *all_said(trainer)]
-    assert (len(timings), len(steps)) == (5, 60)
+    assert (len(timings), len(steps)) == (5, 200)
     assert overlapping(spans(timings), spans(steps)) == []
     for _, began, _, at_turnstile in timings:
         assert sum(at_turnstile <= step[1] < began for step in steps) <= 1

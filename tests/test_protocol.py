@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from statistics import median
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from explorer.profile import cores
+from explorer.profile import cores, sentinel
 from explorer.profile.cores import allowed_cores, bound_to
 from explorer.profile.latency import Subject, measure, measure_together
 from explorer.profile.sampling import Block, Series, Speed, estimate
@@ -135,8 +136,8 @@ def test_a_device_that_slows_down_in_mid_measurement_is_corrected_by_the_sentine
     draw = random.Random(3)
     speed = [1.0] * 15 + [1.4] * 26  # most of the time 40 % slower: the plain median is 40 % off
     network = series_of([10 * s * draw.uniform(0.995, 1.005) for s in speed[:40]])
-    sentinel = series_of([2 * s * draw.uniform(0.97, 1.03) for s in speed])
-    found = estimate(network, Speed(sentinel, lambda now: 2.0))
+    other = series_of([2 * s * draw.uniform(0.97, 1.03) for s in speed])
+    found = estimate(network, Speed(other, lambda now: 2.0))
     assert found.median_ms == pytest.approx(10, rel=0.03)
     assert median(block.median_ms for block in network.blocks) > 13.5
     assert found.drift == pytest.approx(0.4, abs=0.05)
@@ -145,36 +146,52 @@ def test_a_device_that_slows_down_in_mid_measurement_is_corrected_by_the_sentine
 def test_noise_of_the_sentinel_alone_does_not_become_the_networks():
     draw = random.Random(4)
     network = series_of([10 * draw.uniform(0.998, 1.002) for _ in range(40)])
-    sentinel = series_of([2 * draw.uniform(0.9, 1.1) for _ in range(41)])
-    found = estimate(network, Speed(sentinel, lambda now: 2.0))
+    other = series_of([2 * draw.uniform(0.9, 1.1) for _ in range(41)])
+    found = estimate(network, Speed(other, lambda now: 2.0))
     assert found.median_ms == pytest.approx(10, rel=0.01)
     assert found.width < 0.01
 
 
 def test_disturbed_blocks_count_neither_for_the_network_nor_for_the_sentinel():
     network = series_of([10.0] * 20 + [30.0] * 15, disturbed=range(20, 35))
-    sentinel = series_of([2.0] * 20 + [6.0] * 16, disturbed=range(20, 36))
-    found = estimate(network, Speed(sentinel, lambda now: 2.0))
+    other = series_of([2.0] * 20 + [6.0] * 16, disturbed=range(20, 36))
+    found = estimate(network, Speed(other, lambda now: 2.0))
     assert (found.median_ms, found.drift) == (10, 0)
 
 
 def test_the_yardstick_remembers_and_takes_the_quick_quarter_for_rest():
     first = Yardstick("AMD EPYC", "cpu", 1)
     assert first.at_rest(2.0) == 2.0
-    for time_ms in [2.0, 2.1, 1.9, 2.0, 4.0, 4.0, 2.0, 1.95]:
+    for time_ms in [2.0, 2.1, 1.9, 4.0, 4.0, 2.0, 2.0, 1.95]:
         first.keep(time_ms)
     again = Yardstick("AMD EPYC", "cpu", 1)
     assert again.times == first.times
     assert 1.9 <= again.at_rest(3.0) <= 2.0
     assert again.at_rest(1.5) == 1.5  # nothing is quicker than rest
-    assert 0.01 < again.wander < 0.1  # the busy moments do not count
+    assert 0.01 < again.apart(0.0) < 0.2  # the busy moments do not count
+    assert again.apart(0.3) > again.apart(0.1) > again.apart(0.0)  # a network may slow down unlike the sentinel
     assert Yardstick("AMD EPYC", "cpu", 2).times == []
     for _ in range(2 * KEPT):
         again.keep(3.0)
+    assert 3.0 not in again.times  # a busy day does not become the yardstick
+    for _ in range(2 * KEPT):
+        again.keep(2.05)
     assert len(Yardstick("AMD EPYC", "cpu", 1).times) == KEPT
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"times": ["x"]}', '{"times": [-1, 0, 1e999]}', "[]"])
+def test_a_change_that_lasts_becomes_the_yardstick(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(sentinel.time, "time", lambda: now[0])
+    yardstick = Yardstick("AMD EPYC", "cpu", 1)
+    for _ in range(KEPT):
+        yardstick.keep(2.0)
+    for _ in range(KEPT):
+        now[0] += 3601
+        yardstick.keep(3.0)
+    assert yardstick.at_rest(3.0) == 3.0
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"times": ["x"]}', '{"times": [[0, -1], [0, 0], [0, 1e999]]}', "[]"])
 def test_a_damaged_yardstick_is_begun_anew(content):
     yardstick = Yardstick("AMD EPYC", "cpu", 1)
     yardstick.keep(2.0)
@@ -191,7 +208,7 @@ def test_a_state_folder_that_cannot_be_written_to_costs_no_measurement(tmp_path,
 def test_a_measurement_leaves_the_sentinels_time_behind(own_state):
     latency = measure(Work(lambda n: 1), image_size=8, time_limit_s=0.2)
     (kept,) = (own_state / "state").rglob("*.json")
-    (time_ms,) = json.loads(kept.read_text())["times"]
+    ((_, time_ms),) = json.loads(kept.read_text())["times"]
     assert 0.1 < time_ms < 1000
     assert latency.drift == pytest.approx(0, abs=0.5)
 
@@ -225,9 +242,29 @@ def test_binding_gives_back_what_each_thread_had_even_after_an_error():
     assert allowed_cores() == before
 
 
+@on_linux
+def test_threads_begun_while_bound_are_let_go_as_well():
+    inherited, go = [], threading.Event()
+
+    def look():
+        inherited.append(os.sched_getaffinity(0))
+        go.wait(10)
+        inherited.append(os.sched_getaffinity(0))
+
+    with bound_to(allowed_cores()[:1], whole_process=True):
+        thread = threading.Thread(target=look)
+        thread.start()
+        while not inherited:
+            time.sleep(0.001)
+    go.set()
+    thread.join()
+    assert inherited == [set(allowed_cores()[:1]), set(allowed_cores())]
+
+
 def test_the_least_busy_cores_of_different_physical_cores_are_chosen(monkeypatch):
     monkeypatch.setattr(cores, "allowed_cores", lambda: (0, 1, 2, 3))
     monkeypatch.setattr(cores, "siblings", lambda core: (core % 2, core % 2 + 2))  # 0 and 2 are one physical core
+    monkeypatch.setattr(cores, "highest_khz", lambda core: 0)
     accounts = {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.01}
 
     def chosen(number, **busy):
@@ -242,6 +279,8 @@ def test_the_least_busy_cores_of_different_physical_cores_are_chosen(monkeypatch
     assert chosen(2, core3=0.1) == (1, 2)
     assert chosen(3, core2=0.1, core0=0.05) == (0, 1, 3)
     assert chosen(4) == (0, 1, 2, 3)
+    monkeypatch.setattr(cores, "highest_khz", lambda core: 5_000_000 if core in (0, 2) else 3_800_000)
+    assert chosen(1, core2=0.05) == (0,)  # a core of the slower kind would be another device
 
 
 class Load:
@@ -349,7 +388,7 @@ class FakeNvml:
     def nvmlDeviceGetTemperature(self, handle, kind):  # noqa: N802
         raise self.NVMLError
 
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle):  # noqa: N802
         return self.readings["reasons"]
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802
@@ -373,6 +412,7 @@ class FakeNvml:
         ({"running": [os.getpid(), 7], "active": None}, 1),  # not told whether it computes
         ({"running": [100, 200], "active": [100]}, 0),  # in a container, 100 being this process
         ({"running": [100, 200], "active": [100, 200]}, 1),
+        ({"running": [], "active": []}, None),  # not even this process: nothing is told
     ],
 )
 def test_other_processes_on_a_gpu_count_where_they_compute(readings, others):
@@ -394,6 +434,7 @@ def test_a_gpu_that_is_shared_or_hot_is_told_with_its_readings(monkeypatch):
         "load_elsewhere": None,
     }
     beside(monkeypatch, NvidiaWatch(FakeNvml(reasons=0x40), None))
+    assert latency.correction == 1  # the network itself brought the card to its cap
     hot = measure(Work(lambda n: 1), image_size=8, time_limit_s=0.3)
     assert (hot.verdict, hot.state.throttled_by) == ("throttled", ("heat (hardware)",))
 

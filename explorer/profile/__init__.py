@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explorer.profile.breakdown import Breakdown, Level, PartTime, break_down, require_level
 from explorer.record import Latency, Precision, Record
@@ -13,7 +13,6 @@ from search_spaces.shipped import find
 
 if TYPE_CHECKING:
     from explorer.profile.lease import OnWait
-    from search_spaces.blocks.network import Network
 
 
 class Profile(Record):
@@ -46,6 +45,7 @@ def profile(
     batch_size: int = 1,
     runtime: str = "eager",
     threads: int = 1,
+    time_limit_s: float = 10.0,
     verify: bool = False,
     by: Level | None = None,
     on_wait: OnWait | None = None,
@@ -78,25 +78,18 @@ def profile(
             if (counted.macs, counted.activations) != (counts.macs, counts.activations):
                 raise AssertionError(f"closed form {counts} is not what fvcore counts: {counted.macs} MACs")
         if latency:
-            measured, memory = measure_folded(
-                network,
-                device=where,
-                precision=precision,
-                batch_size=batch_size,
-                runtime=runtime,
-                threads=threads,
-                on_wait=on_wait,
+            from explorer.profile.latency import measure
+            from explorer.profile.memory import peak_memory_mb
+
+            folded = network.fuse()
+            how: dict[str, Any] = {"device": where, "precision": precision, "batch_size": batch_size}
+            shape: dict[str, Any] = {"image_size": architecture.image_size, "in_channels": architecture.in_channels}
+            measured = measure(
+                folded, **shape, **how, runtime=runtime, threads=threads, time_limit_s=time_limit_s, on_wait=on_wait
             )
-        if latency and by is not None:
-            breakdown = break_down(
-                network.fuse(),
-                by=by,
-                device=where,
-                precision=precision,
-                batch_size=batch_size,
-                threads=threads,
-                on_wait=on_wait,
-            )
+            memory = peak_memory_mb(folded, **shape, **how)
+            if by is not None:
+                breakdown = break_down(folded, by=by, **how, threads=threads, on_wait=on_wait)
     return Profile(
         id=architecture.id,
         name=architecture.name,
@@ -110,43 +103,3 @@ def profile(
         layers=counts.layers,
         breakdown=breakdown,
     )
-
-
-def measure_folded(
-    network: Network,
-    *,
-    device: str,
-    precision: Precision,
-    batch_size: int,
-    runtime: str,
-    threads: int,
-    timed: bool = True,
-    on_wait: OnWait | None = None,
-) -> tuple[Latency | None, float]:
-    """(latency, peak memory in MiB) of a network as it is deployed, folded; latency is None unless `timed`."""
-    from explorer.profile.latency import measure
-    from explorer.profile.memory import peak_memory_mb
-
-    folded, latency = network.fuse(), None
-    image_size, in_channels = network.architecture.image_size, network.architecture.in_channels
-    if timed:
-        latency = measure(
-            folded,
-            image_size=image_size,
-            in_channels=in_channels,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            runtime=runtime,
-            threads=threads,
-            on_wait=on_wait,
-        )
-    memory = peak_memory_mb(
-        folded,
-        image_size=image_size,
-        in_channels=in_channels,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-    )
-    return latency, memory

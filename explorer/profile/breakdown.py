@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -201,7 +200,7 @@ def _times(model: nn.Module, images: Tensor, names: Sequence[str], clock: _Clock
         clock.finish()
         return made
 
-    with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+    with torch.inference_mode():
         rounds(2)  # the latency's measurement, or whatever was before, has warmed the device
         start = time.perf_counter()
         while (done := len(found.whole)) < FEWEST_ROUNDS or (

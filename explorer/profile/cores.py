@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOOK_S = 0.1  # how long the cores are looked at before some are chosen; the kernel counts in hundredths
 STAT = Path("/proc/stat")
-QUOTA = Path("/sys/fs/cgroup/cpu.stat")
+CGROUPS = Path("/sys/fs/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
 
 
 def allowed_cores() -> tuple[int, ...]:
@@ -21,7 +22,7 @@ def allowed_cores() -> tuple[int, ...]:
 
 
 def choose_cores(number: int) -> tuple[int, ...]:
-    """The least busy `number` of the cores allowed, of different physical cores where there are enough."""
+    """The least busy `number` of the cores allowed, of different physical cores and the fastest kind where it can be."""
     cores = allowed_cores()
     before = busy_seconds()
     if number >= len(cores) or not before:
@@ -34,17 +35,26 @@ def choose_cores(number: int) -> tuple[int, ...]:
         beside = {sibling for core in taken for sibling in siblings(core)}
         free = [core for core in cores if core not in taken]
 
-        def disturbed(core: int, beside: set[int] = beside) -> tuple[bool, float, float, int]:
+        def disturbed(core: int, beside: set[int] = beside) -> tuple[bool, int, float, float, int]:
+            around = sum(load.get(other, 0.0) for other in siblings(core))
             # of equals the last: interrupts tend to be served by the first
-            return core in beside, sum(load.get(other, 0.0) for other in siblings(core)), load[core], -core
+            return core in beside, -highest_khz(core), around, load[core], -core
 
         taken.append(min(free, key=disturbed))
     return tuple(sorted(taken))
 
 
+def highest_khz(core: int) -> int:
+    """The highest clock of a core, which tells the kinds of a hybrid processor apart; 0 where it is not told."""
+    try:
+        return int((CPUS / f"cpu{core}/cpufreq/cpuinfo_max_freq").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def siblings(core: int) -> tuple[int, ...]:
     """The hardware threads of a core's physical core, itself among them."""
-    listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    listed = CPUS / f"cpu{core}/topology/thread_siblings_list"
     try:
         parts = [part.partition("-") for part in listed.read_text().strip().split(",")]
         return tuple(n for first, _, last in parts for n in range(int(first), int(last or first) + 1))
@@ -55,32 +65,22 @@ def siblings(core: int) -> tuple[int, ...]:
 @contextmanager
 def bound_to(cores: Collection[int], whole_process: bool) -> Iterator[None]:
     """Bind this thread to some cores, or every thread of this process, and give back what they had."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    tasks = [int(task) for task in os.listdir("/proc/self/task")] if whole_process else [0]
-    before = {task: mask for task in tasks if (mask := _affinity(task)) is not None}
-    for task in before:
-        _bind(task, cores)
+    own = set(allowed_cores())
+    before: dict[int, set[int]] = {}
     try:
+        for task in _tasks() if whole_process else [0]:
+            with suppress(OSError):  # a thread that has ended meanwhile, or a system that does not let us
+                before[task] = os.sched_getaffinity(task)
+                os.sched_setaffinity(task, cores)
         yield
     finally:
-        for task, mask in before.items():
-            _bind(task, mask)
+        for task in {*before, *(_tasks() if whole_process else ())}:
+            with suppress(OSError):
+                os.sched_setaffinity(task, before.get(task, own))  # threads begun meanwhile inherited the binding
 
 
-def _affinity(task: int) -> set[int] | None:
-    try:
-        return os.sched_getaffinity(task)
-    except ProcessLookupError:  # a thread that has ended meanwhile
-        return None
-
-
-def _bind(task: int, cores: Collection[int]) -> None:
-    try:
-        os.sched_setaffinity(task, cores)
-    except ProcessLookupError:
-        return
+def _tasks() -> list[int]:
+    return [int(task) for task in os.listdir("/proc/self/task")]
 
 
 def busy_seconds() -> dict[int, float]:
@@ -100,10 +100,28 @@ def busy_seconds() -> dict[int, float]:
     return found
 
 
-def quota_stops() -> int:
-    """How often this container was stopped so far for having used up its CPU quota; 0 where there is none."""
+def quota_stops() -> tuple[int, int]:
+    """(periods, periods in which this container was stopped for having used up its CPU quota) so far; 0 without one."""
+    for folder in _own_cgroups():
+        try:
+            words = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+            return int(words["nr_periods"]), int(words["nr_throttled"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0, 0
+
+
+def _own_cgroups() -> list[Path]:
+    """Folders of this process's control group (cgroup v2 and v1), and the root, which a container sees as its own."""
     try:
-        lines = QUOTA.read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("nr_throttled ")), 0)
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            found.append(CGROUPS / path.lstrip("/"))
+        elif "cpu" in controllers.split(","):
+            found.append(CGROUPS / controllers / path.lstrip("/"))
+    return [*found, CGROUPS]

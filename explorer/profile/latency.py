@@ -18,14 +18,14 @@ from torch import nn
 
 from explorer.profile.cores import allowed_cores
 from explorer.profile.device import device_name, resolve_device
-from explorer.profile.lease import OnWait, device_lease, training_lease
+from explorer.profile.lease import OnWait, device_lease, lease_key
 from explorer.profile.quiet import undisturbed
 from explorer.profile.runtimes import example_images, on_unsupported_precision, require_runtime
 from explorer.profile.sampling import Estimate, Series, estimate, sample
 from explorer.profile.sentinel import Yardstick, build_sentinel
-from explorer.profile.statistics import correction, median_ci
+from explorer.profile.statistics import median_ci
 from explorer.profile.verdict import judge
-from explorer.profile.watch import WATCHES, nvidia_driver
+from explorer.profile.watch import POWER_CAP, WATCHES, nvidia_driver
 from explorer.record import Conditions, DeviceState, Latency, Precision
 from search_spaces.errors import InputError
 
@@ -119,66 +119,62 @@ def measure_together(
         torch=torch.__version__,
         libraries=chosen.libraries(where),
     )
-    with undisturbed(where, threads) as bound:
-        # Trainings may go on while networks are compiled or exported; another's timing may not
-        with training_lease(where, on_wait), on_unsupported_precision(precision, where):
-            forwards = []
+    with device_lease(where, on_wait), undisturbed(where, threads) as bound:
+        forwards = []
+        with on_unsupported_precision(precision, where):
             for subject in subjects:
                 example = example_images(batch_size, subject.in_channels, subject.image_size, where)
                 forwards.append(chosen.prepare(subject.model, example, precision))
                 forwards[-1]()
-            sentinel = build_sentinel(where)
-        with device_lease(where, on_wait):
-            yardstick = Yardstick(conditions.device_name, where.type, conditions.threads)
-            watch = WATCHES[where.type](where, bound)
-            try:
-                all_series, speed = sample(
-                    forwards,
-                    sentinel,
-                    yardstick.at_rest,
-                    where,
-                    watch,
-                    target=target,
-                    time_limit_s=time_limit_s,
-                    on_progress=on_progress,
-                )
-                state = watch.state()
-            finally:
-                watch.close()
-            wander = yardstick.wander
-            yardstick.keep(speed.now_ms)
+        yardstick = Yardstick(conditions.device_name, lease_key(where), conditions.threads)
+        sentinel, watch = build_sentinel(where), WATCHES[where.type](where, bound)
+        try:
+            all_series, speed = sample(
+                forwards,
+                sentinel,
+                yardstick.at_rest,
+                where,
+                watch,
+                target=target,
+                time_limit_s=time_limit_s,
+                on_progress=on_progress,
+            )
+            state = watch.state()
+        finally:
+            watch.close()
+        # A card at its power cap is slowed down by what is measured, not by others: so it is where it is deployed, too
+        found = [estimate(series, speed, corrected=POWER_CAP not in state.throttled_by) for series in all_series]
+        apart = [yardstick.apart(one.drift) for one in found]
+        yardstick.keep(speed.now_ms)
     return [
         _result(
             series,
-            estimate(series, speed),
-            wander,
+            one,
+            far,
             state,
             target,
             conditions.model_copy(update={"image_size": subject.image_size}),
-            bound if on_cpu else None,
+            bound or None,
         )
-        for subject, series in zip(subjects, all_series, strict=True)
+        for subject, series, one, far in zip(subjects, all_series, found, apart, strict=True)
     ]
 
 
 def _result(
     series: Series,
     found: Estimate,
-    wander: float,
+    apart: float,
     state: DeviceState,
     target: float,
     conditions: Conditions,
     cores: tuple[int, ...] | None,
 ) -> Latency:
+    """The measurement; `apart` is what a repeat may differ by for the device's sake, relative."""
     middle = found.median_ms
     if not (math.isfinite(middle) and middle > 0):
         raise RuntimeError(f"a median of {middle} ms is no latency; the clock is too coarse")
-    # From one measurement to the next the device wanders, of which the correction leaves a part
-    apart = wander * middle
-    low, high = (
-        middle - math.hypot(middle - found.low_ms, apart),
-        middle + math.hypot(found.high_ms - middle, apart),
-    )
+    low = middle - math.hypot(middle - found.low_ms, apart * middle)
+    high = middle + math.hypot(found.high_ms - middle, apart * middle)
     verdict, reason = judge(
         width=(high - low) / 2 / middle,
         target=target,
@@ -197,7 +193,7 @@ def _result(
         verdict=verdict,
         reason=reason,
         drift=found.drift,
-        correction=correction(found.drift),
+        correction=found.correction,
         dropped=len(series.blocks) - len(kept),
         cores=cores,
         state=state,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -17,9 +17,10 @@ from explorer.profile.watch import Watch
 
 FEWEST_BLOCKS = 6  # with five even (fastest, slowest) holds the median with 93.75 % only
 FEWEST_PASSES = 30  # before a measurement may end
-SHORTEST_S = {"cpu": 1.0, "cuda": 0.4, "mps": 0.4}  # an interval from one moment says nothing of the next
+SHORTEST_S = {"cpu": 1.5, "cuda": 1.5, "mps": 1.5}  # an interval from one moment says nothing of the next
 BLOCK_MS = 20.0
-SENTINEL_MS = 8.0
+SENTINEL_MS = 6.0
+SETTLE_MS = 6.0  # untimed passes before a block: it takes so long until the caches are a network's own again
 LONGEST_BLOCK = 100  # passes
 STEADY_BLOCKS = 3  # warm when the medians of that many successive blocks agree
 STEADY_WITHIN = 0.03  # of their median
@@ -46,6 +47,7 @@ class Series:
 
     forward: Forward
     passes: int = 1  # of a block
+    settling: int = 0  # passes before it
     blocks: list[Block] = field(default_factory=list)
     spent_s: float = 0.0
     converged: bool = False
@@ -80,6 +82,7 @@ class Estimate:
     high_ms: float
     enough: bool  # whether there were blocks enough for a 95 % interval; else it goes from the fastest to the slowest
     drift: float  # of the sentinel, relative, in the median of the blocks
+    correction: float  # what the times were divided by for it, in the median
 
     @property
     def width(self) -> float:
@@ -87,8 +90,8 @@ class Estimate:
         return (self.high_ms - self.low_ms) / 2 / self.median_ms
 
 
-def estimate(series: Series, speed: Speed) -> Estimate:
-    """What the blocks of a network say.
+def estimate(series: Series, speed: Speed, corrected: bool = True) -> Estimate:
+    """What the blocks of a network say; as they are, unless `corrected`.
 
     Each block is corrected for the drift around it, or all of them for its median: whichever makes them agree better,
     since the sentinel's own noise is not the network's.
@@ -97,10 +100,11 @@ def estimate(series: Series, speed: Speed) -> Estimate:
     drifts = [speed.drift(block) for block in kept]
     drift = median(drifts)
     found = []
-    for each in (drifts, [drift] * len(drifts)):
+    for each in (drifts, [drift] * len(drifts)) if corrected else ([0.0] * len(drifts),):
         values = [block.median_ms / correction(around) for block, around in zip(kept, each, strict=True)]
         interval = repeat_interval(values)
-        found.append(Estimate(*(interval or (median(values), min(values), max(values))), interval is not None, drift))
+        ends = interval or (median(values), min(values), max(values))
+        found.append(Estimate(*ends, interval is not None, drift, median(map(correction, each))))
     return min(found, key=lambda one: one.high_ms - one.low_ms)
 
 
@@ -120,34 +124,33 @@ def sample(
     A network has converged when the half-width of its interval is at most `target` times its median.
     """
     all_series, yardstick = [Series(forward) for forward in forwards], Series(sentinel)
-    on_device = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-    with on_device:
-        for series in (*all_series, yardstick):
+    for series in (*all_series, yardstick):
+        started = time.perf_counter()
+        _warm_up(series, device, WARM_UP_AT_LEAST_S[device.type], WARM_UP_SHARE * time_limit_s)
+        series.spent_s = time.perf_counter() - started
+        series.settling = math.ceil(series.passes * SETTLE_MS / BLOCK_MS) if series.passes > 1 else 0
+    yardstick.passes = max(3, round(yardstick.passes * SENTINEL_MS / BLOCK_MS))
+    _time_block(yardstick, device, watch, 0)
+    began, active = time.perf_counter(), all_series
+    while active:
+        for series in active:
             started = time.perf_counter()
-            _warm_up(series, device, WARM_UP_AT_LEAST_S[device.type], WARM_UP_SHARE * time_limit_s)
-            series.spent_s = time.perf_counter() - started
-        yardstick.passes = max(2, round(yardstick.passes * SENTINEL_MS / BLOCK_MS))
-        _time_block(yardstick, device, watch, 0)
-        began, active = time.perf_counter(), all_series
-        while active:
+            _time_block(series, device, watch, len(yardstick.blocks) - 1)
+            _time_block(yardstick, device, watch, len(yardstick.blocks))
+            series.spent_s += time.perf_counter() - started
+        if time.perf_counter() - began >= min(SHORTEST_S[device.type], time_limit_s):
+            speed = Speed(yardstick, rest)
             for series in active:
-                started = time.perf_counter()
-                _time_block(series, device, watch, len(yardstick.blocks) - 1)
-                _time_block(yardstick, device, watch, len(yardstick.blocks))
-                series.spent_s += time.perf_counter() - started
-            if time.perf_counter() - began >= min(SHORTEST_S[device.type], time_limit_s):
-                speed = Speed(yardstick, rest)
-                for series in active:
-                    series.converged = _narrow(series, speed, target)
-            active = [s for s in active if not s.converged and not _over(s, time_limit_s)]
-            if on_progress is not None:
-                on_progress(len(all_series) - len(active), len(all_series))
+                series.converged = _narrow(series, speed, target)
+        active = [s for s in active if not s.converged and not _over(s, time_limit_s)]
+        if on_progress is not None:
+            on_progress(len(all_series) - len(active), len(all_series))
     return all_series, Speed(yardstick, rest)
 
 
 def _time_block(series: Series, device: torch.device, watch: Watch, at: int) -> None:
-    if series.passes > 1:
-        series.forward()  # untimed: it finds the caches full of another network
+    for _ in range(series.settling):
+        series.forward()
     watch.begin_block()
     times = TIME_BLOCK[device.type](series.forward, series.passes)
     series.blocks.append(Block(times, at, watch.end_block()))

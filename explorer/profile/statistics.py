@@ -9,7 +9,7 @@ from statistics import median
 
 from search_spaces.errors import InputError
 
-SENTINEL_NOISE = 0.06  # relative: a drift well below it is the sentinel's own noise, one well above it is the device's
+SENTINEL_NOISE = 0.05  # relative: a drift well below it is the sentinel's own noise, one well above it is the device's
 SMOOTHED_OVER = 5  # sentinel blocks around a block
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from explorer.profile.watch import QUOTA
+from explorer.profile.watch import POWER_CAP, QUOTA
 from explorer.record import DeviceState, Verdict
 
 MOST_DISTURBED = 0.25  # of the blocks
@@ -13,7 +13,7 @@ MOST_LOAD = 0.1  # of the bound cores' time, taken by others
 MOST_LOAD_ELSEWHERE = 0.25  # of the other cores' time: caches, memory and power are shared with them
 LOAD_SHARED = 0.05  # of the other cores, where the sentinel is slower as well
 DRIFT_SHARED = 0.03
-MOST_DRIFT = 0.1  # beyond it no correction is to be trusted
+MOST_DRIFT = 0.1  # beyond it the correction itself is a few percent off
 WIDEST = 2.5  # times the target
 
 
@@ -38,7 +38,7 @@ def judge(
     if causes and sum(causes.values()) > many:
         why = ", ".join(sorted(causes))
         return "throttled", f"{sum(causes.values())} of {blocks} blocks were throttled ({why})"
-    if QUOTA in state.throttled_by and interrupted > many:
+    if QUOTA in state.throttled_by:
         return "throttled", "the container used up its CPU quota"
     if state.processes:
         return "shared", f"{state.processes} other processes computed on the device"
@@ -49,7 +49,7 @@ def judge(
     elsewhere = state.load_elsewhere or 0
     if elsewhere > MOST_LOAD_ELSEWHERE or (elsewhere > LOAD_SHARED and abs(drift) > DRIFT_SHARED):
         return "shared", f"others kept the machine's other cores busy for {elsewhere:.0%} of the time"
-    if abs(drift) > MOST_DRIFT:
+    if abs(drift) > MOST_DRIFT and POWER_CAP not in state.throttled_by:
         slower = "slower" if drift > 0 else "faster"
         return "noisy", f"the device was {abs(drift):.0%} {slower} than at rest, by the sentinel"
     if width > WIDEST * target:

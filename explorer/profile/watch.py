@@ -13,16 +13,19 @@ from typing import Any
 
 import torch
 
-from explorer.profile.cores import busy_seconds, quota_stops
+from explorer.profile.cores import busy_seconds, quota_stops, siblings
 from explorer.record import DeviceState
 
 LEAST_SHARE = 0.97  # of a block's wall time that the timing thread must have been running
 QUOTA = "quota"  # of a container's CPU time
+MOST_STOPPED = 0.1  # of the quota's periods
+SAMPLE_S = 1.0  # of use of the multiprocessors, which NVML gives the mean of at its end
 
 # NVML's reasons for which a clock is lower than it could be. A power cap is where a heavy network belongs on a loaded
 # card, and is told but does not count against a block.
 THROTTLES = {0x08: "hardware slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
-POWER_CAP = {0x04: "power cap"}
+POWER_CAP = "power cap"
+CAPPED = {0x04: POWER_CAP}
 
 
 class Watch:
@@ -47,14 +50,10 @@ class CpuWatch(Watch):
     """Others on the bound cores (the kernel's accounts), and blocks in which the timing thread had to wait."""
 
     def __init__(self, device: torch.device, cores: tuple[int, ...]) -> None:
-        self.cores, self.alone = cores, len(cores) == 1
-        self.started = time.perf_counter()
-        self.busy, self.own, self.own_here, self.stops = (
-            busy_seconds(),
-            time.process_time(),
-            self._here(),
-            quota_stops(),
-        )
+        self.cores, self.alone = cores, torch.get_num_threads() == 1
+        self.beside = {other for core in cores for other in siblings(core)} - {*cores}
+        self.started, self.busy, self.stops = time.perf_counter(), busy_seconds(), quota_stops()
+        self.own, self.own_here = time.process_time(), self._here()
         self.block = self.cpu = 0
 
     def begin_block(self) -> None:
@@ -67,19 +66,23 @@ class CpuWatch(Watch):
         return "interrupted" if cpu < LEAST_SHARE * wall else None
 
     def state(self) -> DeviceState:
+        periods, stopped = (now - before for now, before in zip(quota_stops(), self.stops, strict=True))
+        throttled = (QUOTA,) if stopped > MOST_STOPPED * periods else ()
         now = busy_seconds()
-        if not now:
-            return DeviceState()
+        if not now or not self.cores:
+            return DeviceState(throttled_by=throttled)
         elapsed = time.perf_counter() - self.started
         taken = {core: seconds - self.busy.get(core, 0.0) for core, seconds in now.items()}
-        here = sum(seconds for core, seconds in taken.items() if core in self.cores) - (self._here() - self.own_here)
-        own_elsewhere = (time.process_time() - self.own) - (self._here() - self.own_here)
-        elsewhere = sum(seconds for core, seconds in taken.items() if core not in self.cores) - own_elsewhere
-        others = len(now) - len(self.cores)
+        own_here = self._here() - self.own_here
+        own_elsewhere = time.process_time() - self.own - own_here
+        here = sum(taken.get(core, 0.0) for core in self.cores) - own_here
+        beside = sum(taken.get(core, 0.0) for core in self.beside)  # a hardware thread takes from its sibling
+        others = taken.keys() - self.cores - self.beside
+        elsewhere = sum(taken[core] for core in others) - own_elsewhere
         return DeviceState(
-            load=_share(here, elapsed * len(self.cores)),
-            load_elsewhere=_share(elsewhere, elapsed * others) if others else None,
-            throttled_by=(QUOTA,) if quota_stops() > self.stops else (),
+            load=_share(max(here, 0.0) + beside, elapsed * len(self.cores)),
+            load_elsewhere=_share(elsewhere, elapsed * len(others)) if others else None,
+            throttled_by=throttled,
         )
 
     def _here(self) -> float:
@@ -99,7 +102,8 @@ class NvidiaWatch(Watch):
         self.clocks: list[int] = []
         self.temperatures: list[int] = []
         self.reasons: set[str] = set()
-        self.since = int(time.time() * 1e6)  # NVML stamps its samples in microseconds
+        # NVML stamps its samples in microseconds; one may tell of a training that has just given way
+        self.since = int((time.time() + SAMPLE_S) * 1e6)
         self._look()
 
     def end_block(self) -> str | None:
@@ -123,16 +127,16 @@ class NvidiaWatch(Watch):
     def _look(self) -> int:
         clock = self._ask(lambda n, h: int(n.nvmlDeviceGetClockInfo(h, n.NVML_CLOCK_SM)))
         heat = self._ask(lambda n, h: int(n.nvmlDeviceGetTemperature(h, n.NVML_TEMPERATURE_GPU)))
-        reasons = self._ask(lambda n, h: int(n.nvmlDeviceGetCurrentClocksThrottleReasons(h))) or 0
+        reasons = self._ask(lambda n, h: int(n.nvmlDeviceGetCurrentClocksEventReasons(h))) or 0
         self.clocks += [] if clock is None else [clock]
         self.temperatures += [] if heat is None else [heat]
-        self.reasons |= {name for bit, name in (THROTTLES | POWER_CAP).items() if reasons & bit}
+        self.reasons |= {name for bit, name in (THROTTLES | CAPPED).items() if reasons & bit}
         return reasons
 
     def _others(self) -> int | None:
         """Other processes that computed on the device since the watch began; those present where that is not told."""
         running = self._ask(lambda n, h: {process.pid for process in n.nvmlDeviceGetComputeRunningProcesses(h)})
-        if running is None:
+        if not running:  # not even this process: the driver tells nothing here
             return None
         active = self._active()
         computing = running if active is None else running & active

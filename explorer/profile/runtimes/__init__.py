@@ -17,6 +17,7 @@ from explorer.profile.runtimes.onnxruntime import needs_provider, onnxruntime_li
 from explorer.profile.runtimes.runtime import (
     DTYPES,
     Forward,
+    NetworkRefused,
     Prepare,
     Runtime,
     example_images,
@@ -30,6 +31,7 @@ __all__ = [
     "DTYPES",
     "RUNTIMES",
     "Forward",
+    "NetworkRefused",
     "Prepare",
     "Runtime",
     "example_images",

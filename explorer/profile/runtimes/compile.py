@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.profile.runtimes.eager import torch_libraries
-from explorer.profile.runtimes.runtime import Forward, place
+from explorer.profile.runtimes.runtime import Forward, NetworkRefused, place
 from explorer.record import Precision
 from search_spaces.errors import InputError
 
@@ -23,7 +23,7 @@ def prepare_compile(model: nn.Module, example: Tensor, precision: Precision) -> 
     """A forward pass of compiled code that returns the logits.
 
     Raises:
-        InputError: the network is not one graph, so that part of it would run eagerly; one line.
+        NetworkRefused: the network is not one graph, so that part of it would run eagerly; one line.
     """
     from torch._dynamo.exc import Unsupported
 
@@ -47,7 +47,7 @@ def prepare_compile(model: nn.Module, example: Tensor, precision: Precision) -> 
             forward()
         except Unsupported as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"runtime=compile: this network is not one graph: {reason}; use eager") from error
+            raise NetworkRefused(f"runtime=compile: this network is not one graph: {reason}; use eager") from error
     return forward
 
 

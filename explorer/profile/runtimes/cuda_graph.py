@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from explorer.profile.runtimes.runtime import Forward, place
+from explorer.profile.runtimes.runtime import Forward, NetworkRefused, place
 from explorer.record import Precision
-from search_spaces.errors import InputError
 
 WARM_UP_PASSES = 3  # libraries choose kernels and take workspaces, which must not happen while capturing
 
@@ -19,7 +18,7 @@ def prepare_cuda_graph(model: nn.Module, example: Tensor, precision: Precision) 
     """A forward pass that replays a CUDA graph; it returns the same logits' memory each time.
 
     Raises:
-        InputError: a pass cannot be captured, since it synchronises or depends on values; one line.
+        NetworkRefused: a pass cannot be captured, since it synchronises or depends on values; one line.
     """
     placed, images = place(model, example, precision)
     with torch.cuda.device(example.device), torch.inference_mode():
@@ -38,7 +37,7 @@ def prepare_cuda_graph(model: nn.Module, example: Tensor, precision: Precision) 
             raise
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"runtime=cuda_graph: this network cannot be captured: {reason}; use eager") from error
+            raise NetworkRefused(f"runtime=cuda_graph: this network cannot be captured: {reason}; use eager") from error
 
     def forward(read_by_address: tuple[nn.Module, Tensor] = (placed, images)) -> Tensor:
         graph.replay()

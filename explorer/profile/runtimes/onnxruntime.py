@@ -5,6 +5,8 @@ Images and logits lie in torch's memory and are bound by address, so that no pas
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from explorer.profile.runtimes.eager import torch_libraries
 from explorer.profile.runtimes.onnx_bytes import INPUT, OUTPUT, onnx_bytes
-from explorer.profile.runtimes.runtime import Forward, place
+from explorer.profile.runtimes.runtime import Forward, NetworkRefused, place
 from explorer.record import Precision
 from search_spaces.errors import InputError
 
@@ -25,7 +27,8 @@ def prepare_onnxruntime(model: nn.Module, example: Tensor, precision: Precision)
     """A forward pass of an ONNX Runtime session; it returns the same logits' memory each time.
 
     Raises:
-        InputError: the provider cannot run the network in this precision, or not all of it; one line.
+        NetworkRefused: the provider cannot run the network in this precision, or not all of it; one line.
+        InputError: the provider itself does not load.
     """
     placed, images = place(model, example, precision)
     on_cuda, device = example.device.type == "cuda", example.device
@@ -52,13 +55,15 @@ def prepare_onnxruntime(model: nn.Module, example: Tensor, precision: Precision)
         current.wait_stream(stream)
         return logits
 
-    return forward_on_cuda if on_cuda else forward
+    chosen = forward_on_cuda if on_cuda else forward
+    with _refusals(device, precision):  # memory is taken in the first pass
+        chosen()
+    return chosen
 
 
 def _session(model: bytes, device: torch.device, precision: Precision, stream: torch.cuda.Stream | None) -> Any:
     """An InferenceSession whose every operator runs on `device`."""
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
@@ -72,19 +77,30 @@ def _session(model: bytes, device: torch.device, precision: Precision, stream: t
         # An operator without a CUDA kernel would else run on the CPU, its inputs and outputs copied there and back
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = (provider, {"device_id": str(device.index or 0), "user_compute_stream": str(stream.cuda_stream)})
-    try:
+    with _refusals(device, precision):
         session = onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
-    except (errors.Fail, errors.NotImplemented, errors.InvalidGraph, errors.RuntimeException) as error:
-        raise _cannot_run(device, precision, str(error).strip().splitlines()[0]) from error
     if session.get_providers()[0] != PROVIDERS[device.type]:  # where its libraries do not load, a mere warning
-        raise _cannot_run(device, precision, f"it does not load, only {', '.join(session.get_providers())} does")
+        loaded = ", ".join(session.get_providers())
+        raise InputError(
+            f"runtime=onnxruntime: ONNX Runtime's {PROVIDERS[device.type]} does not load, only {loaded} does; use eager"
+        )
     return session
 
 
-def _cannot_run(device: torch.device, precision: Precision, reason: str) -> InputError:
-    way_out = "use eager" if precision == "fp32" else "use fp32, or eager"
-    what = f"precision={precision!r}: ONNX Runtime's {PROVIDERS[device.type]} cannot run this network"
-    return InputError(f"runtime=onnxruntime, {what}: {reason}; {way_out}")
+@contextmanager
+def _refusals(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Turns what ONNX Runtime says of a network that it cannot run into a NetworkRefused of one line."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    try:
+        yield
+    except (errors.Fail, errors.NotImplemented, errors.InvalidGraph, errors.RuntimeException) as error:
+        reason, way_out = (
+            str(error).strip().splitlines()[0],
+            "use eager" if precision == "fp32" else "use fp32, or eager",
+        )
+        what = f"precision={precision!r}: ONNX Runtime's {PROVIDERS[device.type]} cannot run this network"
+        raise NetworkRefused(f"runtime=onnxruntime, {what}: {reason}; {way_out}") from error
 
 
 def _run_options() -> Any:

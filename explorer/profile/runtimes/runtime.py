@@ -21,6 +21,10 @@ Libraries = Callable[[torch.device], dict[str, str]]  # versions of what execute
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+class NetworkRefused(RuntimeError):
+    """A runtime cannot run this one network, though perhaps others; one line."""
+
+
 def always_ready(device: torch.device) -> None:
     """The check of a runtime that needs nothing but its packages."""
 
@@ -31,7 +35,8 @@ class Runtime:
 
     `prepare(model, example, precision)` leaves the model as it was and returns a callable without arguments: one
     forward pass of the example, which stays on its device. Who drops the callable frees all that it held. What a
-    runtime builds from the network (a graph, code, an engine) is built before `prepare` returns.
+    runtime builds from the network (a graph, code, an engine) is built before `prepare` returns. It raises
+    NetworkRefused of a network that the runtime cannot run.
     """
 
     prepare: Prepare

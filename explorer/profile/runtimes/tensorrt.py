@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 from explorer.profile.runtimes.eager import torch_libraries
 from explorer.profile.runtimes.onnx_bytes import INPUT, OUTPUT, onnx_bytes
-from explorer.profile.runtimes.runtime import Forward, place
+from explorer.profile.runtimes.runtime import Forward, NetworkRefused, place
 from explorer.record import Precision
-from search_spaces.errors import InputError
 
 
 def prepare_tensorrt(model: nn.Module, example: Tensor, precision: Precision) -> Forward:
     """A forward pass of a TensorRT engine; it returns the same logits' memory each time.
 
     Raises:
-        InputError: TensorRT cannot parse or build the network; one line.
+        NetworkRefused: TensorRT cannot parse or build the network; one line.
     """
     placed, images = place(model, example, precision)
     device = example.device
@@ -30,7 +29,7 @@ def prepare_tensorrt(model: nn.Module, example: Tensor, precision: Precision) ->
         engine = _engine(onnx_bytes(placed, images))
         context = engine.create_execution_context()
         if context is None:
-            raise InputError("runtime=tensorrt: no memory on the GPU for the engine's activations; use eager")
+            raise NetworkRefused("runtime=tensorrt: out of memory for the engine's activations on the GPU; use eager")
         images = images.contiguous()  # (B, C, H, W) without strides: ONNX knows no other layout
         logits = torch.empty(tuple(engine.get_tensor_shape(OUTPUT)), dtype=images.dtype, device=device)
         context.set_tensor_address(INPUT, images.data_ptr())
@@ -57,10 +56,10 @@ def _engine(model: bytes) -> Any:
     network = builder.create_network(1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = tensorrt.OnnxParser(network, logger)
     if not parser.parse(model):
-        raise InputError(f"runtime=tensorrt: it cannot parse this network: {parser.get_error(0).desc()}; use eager")
+        raise NetworkRefused(f"runtime=tensorrt: it cannot parse this network: {parser.get_error(0).desc()}; use eager")
     plan = builder.build_serialized_network(network, builder.create_builder_config())
     if plan is None:
-        raise InputError("runtime=tensorrt: it cannot build an engine for this network on this GPU; use eager")
+        raise NetworkRefused("runtime=tensorrt: it cannot build an engine for this network on this GPU; use eager")
     return tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
 
 
