@@ -4,7 +4,8 @@
         [--device cpu] [--precision fp32] [--runtime eager] [--time-limit 2]
 
 Times random architectures of each space, folded, one image, and keeps each in FILE (JSON lines): the same command
-continues, and prints the tables from the file alone once it is complete. What has a verdict against it is left out.
+continues, and prints the tables from the file alone once it is complete; what the file has of other devices, runtimes,
+precisions or versions does not count. How many have a verdict against them is printed; they are left out.
 Every latency is predicted from the other folds of ten; the learning curve is the mean of five random splits. Goals are
 printed with the tables, and a miss as a miss. About 3 s an architecture; the tables take a minute a space on one core.
 """
@@ -16,6 +17,7 @@ import json
 import random
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from rich.table import Table
 
 from explorer.profile.features import columns, features
 from explorer.profile.predict import LatencyPredictor
-from explorer.record import Latency
+from explorer.record import Conditions, Latency
 from search_spaces import Architecture, load_space
 from search_spaces.cost import cost
 
@@ -108,12 +110,17 @@ def _gaussian(table: Floats, values: Floats, other: Floats) -> Floats:
 
 
 def measured(space: str, number: int, options: argparse.Namespace) -> list[Measured]:
-    """Random architectures of a space with their latencies, read from the file and completed there."""
+    """Random architectures of a space with their latencies, read from the file and completed there.
+
+    Rows of other conditions than these stay in the file and do not count.
+    """
     rng, drawn = random.Random(11), load_space(space)
     wanted = {found.id: found for found in (drawn.sample(rng) for _ in range(number))}
     path = Path(options.data)
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {row["id"]: Latency.model_validate(row["latency"]) for row in rows if row["space"] == space}
+    stored = [(row["id"], Latency.model_validate(row["latency"])) for row in rows if row["space"] == space]
+    here = _conditions(options).comparable
+    known = {name: latency for name, latency in stored if latency.comparable == here}  # none of an earlier protocol
     missing = [found for name, found in wanted.items() if name not in known]
     for i, architecture in enumerate(missing, 1):
         found = _time(architecture, options)
@@ -123,6 +130,27 @@ def measured(space: str, number: int, options: argparse.Namespace) -> list[Measu
             file.write(json.dumps(row) + "\n")
         print(f"\r{space}: {i} of {len(missing)} measured", end="", file=sys.stderr, flush=True)
     return [(found, known[name]) for name, found in wanted.items()]
+
+
+def _conditions(options: argparse.Namespace) -> Conditions:
+    """Under what this machine measures now."""
+    import torch
+
+    from explorer.profile.latency import device_name, resolve_device
+    from explorer.profile.runtimes import require_runtime
+
+    device = resolve_device(options.device)
+    return Conditions(
+        device=device.type,
+        device_name=device_name(device),
+        runtime=options.runtime,
+        precision=options.precision,
+        batch_size=1,
+        image_size=1,  # each architecture's own
+        threads=1 if device.type == "cpu" else None,
+        torch=torch.__version__,
+        libraries=require_runtime(options.runtime, device).libraries(device),
+    )
 
 
 def _time(architecture: Architecture, options: argparse.Namespace) -> Latency:
@@ -175,13 +203,18 @@ def _held_out(learner: Learner, architectures: list[Architecture], ms: Floats, k
 
 def report(space: str, rows: list[Measured]) -> None:
     """Print what is found for one space."""
-    trusted = [(a, latency) for a, latency in rows if latency.verdict in (None, "ok")]
+    trusted = [(a, latency) for a, latency in rows if latency.verdict == "ok"]
+    if not trusted:
+        sys.exit(f"{space}: all {len(rows)} measurements have a verdict against them; nothing to learn from")
     architectures, ms = [a for a, _ in trusted], np.array([latency.median_ms for _, latency in trusted])
     noise = np.array([np.log(latency.ci95_ms[1] / latency.ci95_ms[0]) / 3.92 for _, latency in trusted])
     where = trusted[0][1].conditions
+    doubts = ", ".join(
+        f"{n} {verdict}" for verdict, n in Counter(one.verdict for _, one in rows).items() if verdict != "ok"
+    )
     table = Table(
-        title=f"{space}: {len(ms)} architectures of {ms.min():.2g} to {ms.max():.3g} ms, {len(rows) - len(ms)} left out"
-        f" by their verdict; {where.device_name}, {where.runtime}, {where.precision}, batch {where.batch_size},"
+        title=f"{space}: {len(ms)} architectures of {ms.min():.2g} to {ms.max():.3g} ms, left out by their verdict:"
+        f" {doubts or 'none'}; {where.device_name}, {where.runtime}, {where.precision}, batch {where.batch_size},"
         f" threads {where.threads}, torch {where.torch}",
         title_justify="left",
         box=None,

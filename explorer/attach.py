@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from explorer.measurements import Measurement
 from explorer.record import Latency
+from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import optuna
@@ -18,11 +19,12 @@ class Attached:
     """What became of measurements that were joined to a study."""
 
     architectures: int  # that have latencies now
-    latencies: int  # kept for them
-    replaced: int  # of these, in the place of older ones under the same conditions
+    latencies: int  # joined to them
+    replaced: int  # of these, in the place of older ones that they compare with
+    doubtful: int  # of these, with a verdict that is not ok: shown only where there is none that is
     strangers: int  # measurements of architectures that no trial has
     failed: int  # rows with an error instead of a latency
-    names: tuple[str, ...]  # of the latencies, as objectives: "latency@nvidia_h200/eager/fp16/b1"
+    names: tuple[str, ...]  # of the latencies in the study's frame: "latency@nvidia_h200/eager/fp16/b1"
 
 
 def attach(study: optuna.Study, measurements: Iterable[Measurement]) -> Attached:
@@ -33,26 +35,33 @@ def attach(study: optuna.Study, measurements: Iterable[Measurement]) -> Attached
 
     >>> attach(writable_study("birds", "runs/birds.db"), read_measurements("gpu.parquet")).architectures
     200
+
+    Raises:
+        InputError: none of the measurements belongs to the study.
     """
-    from explorer.measured import add_latencies, added_latencies
-    from explorer.metrics import LATENCY
-    from explorer.results import frame
+    from explorer.frame import frame, latency_names
+    from explorer.measured import add_latencies
 
     rows = list(measurements)
     measured = [(row.id, row.latency) for row in rows if row.latency is not None]
     known = set(frame(study)["id"].dropna())
-    joined = {(name, latency.conditions.full_key): latency for name, latency in measured if name in known}
-    before = {(name, kept.conditions.full_key) for name, found in added_latencies(study).items() for kept in found}
     by_architecture: dict[str, list[Latency]] = {}
-    for (name, _), latency in joined.items():
-        by_architecture.setdefault(name, []).append(latency)
-    for name, latencies in by_architecture.items():
-        add_latencies(study, name, latencies)
+    for name, latency in measured:
+        if name in known:
+            by_architecture.setdefault(name, []).append(latency)
+    if not by_architecture:
+        raise InputError(
+            f"attach: nothing to join to study {study.study_name}: of {len(rows)} rows {len(rows) - len(measured)} have"
+            f" no latency, {len(measured)} are of architectures that no trial has; measure what vitscape export wrote"
+        )
+    replaced = sum(add_latencies(study, name, latencies) for name, latencies in by_architecture.items())
+    names, joined = latency_names(study), [one for latencies in by_architecture.values() for one in latencies]
     return Attached(
         architectures=len(by_architecture),
         latencies=len(joined),
-        replaced=len(before & joined.keys()),
+        replaced=replaced,
+        doubtful=sum(one.verdict not in ("ok", None) for one in joined),
         strangers=sum(name not in known for name, _ in measured),
         failed=len(rows) - len(measured),
-        names=tuple(sorted({LATENCY + key for _, key in joined})),
+        names=tuple(sorted({names[one.comparable] for one in joined})),
     )

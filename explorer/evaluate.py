@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 OnStep = Callable[[str], None]  # what is being done now, for a person
 OnEpoch = Callable[[int, float], bool]  # (epoch from 1, top-1 %) -> go on?
 
-TRUST = ("ok", "noisy", "shared", "throttled")  # verdicts, best first: noise widens the interval, the others shift it
-
 
 def evaluate(
     architecture: Architecture,
@@ -129,6 +127,7 @@ def _profiled(
             batch_size=target.batch_size,
             runtime=target.runtime,
             threads=setup.threads,
+            time_limit_s=setup.time_limit_s,
             on_wait=lambda pid: say(waits_for(pid, device)),
         )
 
@@ -169,11 +168,7 @@ def _trusted(latency: Latency, target: Target, time_it: Callable[[Target, str], 
     """The latency where its verdict is ok, else the better of it and one more measurement."""
     if latency.verdict in ("ok", None):
         return latency
-
-    def doubt(one: Latency) -> tuple[int, float]:
-        return TRUST.index(one.verdict or "ok"), (one.ci95_ms[1] - one.ci95_ms[0]) / one.median_ms
-
-    best = min(latency, time_it(target, f" again: {latency.verdict}"), key=doubt)
+    best = min(latency, time_it(target, f" again: {latency.verdict}"), key=lambda one: one.doubt)
     if best.verdict == "ok":
         return best
     return best.model_copy(update={"reason": "; ".join(filter(None, (best.reason, "the better of two measurements")))})

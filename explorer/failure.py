@@ -25,12 +25,19 @@ EXTRAS = {
     "streamlit": "dashboard",
     "plotly": "dashboard",
 }
+NO_MEMORY = (  # in the words of CUDA and MPS, of a CPU, of cuBLAS and cuDNN, of ONNX Runtime
+    "out of memory",
+    "can't allocate memory",
+    "ALLOC_FAILED",
+    "Failed to allocate memory",
+)
 
 
 def status_of(error: Exception) -> int:
     """The exit status for an exception, after telling it in one line; raises what is a fault of ours.
 
-    2 is bad input or a package that is not installed, 1 a search that cannot go on.
+    2 is bad input or a package that is not installed; 1 a search that cannot go on, a network that a runtime cannot
+    run, or no memory.
     """
     if type(error).__name__ == "NoArgsIsHelpError":  # no bad input, but a question
         print(error)
@@ -47,9 +54,18 @@ def status_of(error: Exception) -> int:
         cause = error.__cause__ or error
         line = str(getattr(cause, "orig", None) or cause).strip().splitlines()[:1]  # the driver's words, not the SQL
         return _tell(f"the storage cannot be used any more: {line[0] if line else type(cause).__name__}", 1)
-    if type(error).__name__ == "SearchStopped":  # defined beside torch, which is not loaded for its sake
+    if type(error).__name__ in ("SearchStopped", "NetworkRefused"):  # defined beside torch, not loaded for their sake
         return _tell(str(error), 1)
+    if out_of_memory(error):
+        told = (str(error).strip() or "there is no room").splitlines()[0]
+        return _tell(f"out of memory: {told}; a smaller batch or image takes less", 1)
     raise error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that something had no room in the memory of a device or of this machine."""
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return told or isinstance(error, MemoryError)
 
 
 def _tell(message: str, status: int) -> int:

@@ -7,6 +7,7 @@ latency_ms@cuda_graph/b1.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -70,15 +71,16 @@ def frame(study: optuna.Study) -> pd.DataFrame:
 
     Each further latency has four columns more (LATENCY_COLUMNS): those that the search measures, by runtime and batch
     size, and those that were added to the study later, by all of their conditions. What was added under the conditions
-    that the study itself was measured under takes the place of the trial's own value. `.attrs["latency"]` says
-    what the first latency is of: "eager/b1".
+    that the study itself was measured under takes the place of the trial's own value, unless its verdict is not ok and
+    the other's is. `.attrs["latency"]` says what the first latency is of: "eager/b1"; `.attrs["versions"]` by which
+    versions those were measured whose names would else be one.
     """
     rows: list[dict[str, Any]] = []
     evaluations: dict[int, Evaluation] = {}
     complete: set[str] = set()
     for trial in study.get_trials(deepcopy=False):
         row: dict[str, Any] = {"number": trial.number, "started": _utc(trial.datetime_start), "duplicate": False}
-        record = _record(trial)
+        record = trial_record(trial)
         if record is None:
             rows.append(row | {"status": STATUS_WITHOUT_RECORD[trial.state]})
             continue
@@ -94,13 +96,24 @@ def frame(study: optuna.Study) -> pd.DataFrame:
             evaluations[trial.number] = evaluation
             row |= _measured(evaluation)
         rows.append(row)
-    keys = _targets(study)
-    further = dict.fromkeys([*keys[1:], *_put_latencies(rows, evaluations, added_latencies(study))])
+    targets, added = _targets(study), added_latencies(study)
+    keys = _keys(evaluations.values(), added)
+    _put_latencies(rows, evaluations, added, keys)
+    further = dict.fromkeys([*targets[1:], *filter(None, keys.values())])
     columns = COLUMNS | {f"{column}@{key}": COLUMNS[column] for key in further for column in LATENCY_COLUMNS}
     table = pd.DataFrame(rows, columns=list(columns)) if rows else pd.DataFrame({c: [] for c in columns})
     table = table.astype(columns)
-    table.attrs["latency"] = keys[0] if keys else None
+    table.attrs["latency"] = targets[0] if targets else None
+    table.attrs["versions"] = _versions(keys)
     return table
+
+
+def latency_names(study: optuna.Study) -> dict[tuple[str, ...], str]:
+    """The names that latencies have in the study's frame, by what they compare with: "latency", "latency@eager/b32"."""
+    records = [trial_record(trial) for trial in study.get_trials(deepcopy=False)]
+    own = [record.evaluation for record in records if record is not None and record.evaluation is not None]
+    keys = _keys(own, added_latencies(study))
+    return {comparable: LATENCY + key if key else "latency" for comparable, key in keys.items()}
 
 
 def what(architecture: Mapping[str, Any]) -> str:
@@ -122,6 +135,13 @@ def latencies(frame: pd.DataFrame) -> list[str]:
     """Names of the latencies that a frame has any value of: ["latency", "latency@cuda_graph/b1"]."""
     found = [column for column in frame.columns if str(column).partition("@")[0] == "latency_ms"]
     return [column.replace("latency_ms", "latency") for column in found if frame[column].notna().any()]
+
+
+def coverage(frame: pd.DataFrame, latency: str = "latency") -> str:
+    """How many of the complete trials, each architecture once, have a latency: "measured: 12 of 40 complete trials"."""
+    (row,) = metrics_of(frame, [latency])
+    complete = frame[(frame["status"] == "complete") & ~frame["duplicate"]]
+    return f"measured: {complete[row.column].notna().sum()} of {len(complete)} complete trials"
 
 
 def metrics_of(frame: pd.DataFrame, names: Iterable[str]) -> tuple[Metric, ...]:
@@ -157,13 +177,13 @@ def verdict_column(metric: Metric) -> str:
 def conditions(frame: pd.DataFrame, latency: str = "latency") -> str:
     """Under what a latency was measured: "NVIDIA H200 · eager · fp16 · batch 1"; "" where none was.
 
-    Of one that was added later, it is the name that says it.
+    Of one that was added later, it is the name that says it, and the versions where several have that name.
     """
     (row,) = metrics_of(frame, [latency])
     timed = frame[frame[row.column].notna()]
     key = row.column.removeprefix("latency_ms").removeprefix("@")
     if timed.empty or key.count("/") > 1:
-        return key.replace("/", " · ")
+        return " · ".join([*key.split("/"), *filter(None, [frame.attrs.get("versions", {}).get(key)])])
 
     def distinct(column: str, form: str = "{}") -> list[str]:
         values = [form.format(value) for value in timed[column].dropna().unique()]
@@ -176,7 +196,8 @@ def conditions(frame: pd.DataFrame, latency: str = "latency") -> str:
     )
 
 
-def _record(trial: FrozenTrial) -> TrialRecord | None:
+def trial_record(trial: FrozenTrial) -> TrialRecord | None:
+    """What a search wrote of a trial; None where it has not come to it. StorageError of one line where it is broken."""
     stored = trial.user_attrs.get(ATTRIBUTE)
     if stored is None:
         return None
@@ -209,36 +230,58 @@ def _targets(study: optuna.Study) -> list[str]:
     return [target.key for target in Setup(runtimes=stored["runtimes"], batch_sizes=stored["batch_sizes"]).targets]
 
 
-def _put_latencies(
-    rows: Sequence[dict[str, Any]], evaluations: Mapping[int, Evaluation], added: Mapping[str, Sequence[Latency]]
-) -> list[str]:
-    """Puts every latency into its trial's row; returns the keys of those beside the first, the study's own first."""
-    measured = {
-        number: ({"": evaluation.latency} if evaluation.latency else {}) | evaluation.latencies
-        for number, evaluation in evaluations.items()
+def _own_latencies(evaluation: Evaluation) -> dict[str, Latency]:
+    """The latencies that a trial measured itself, the first one's key being ""."""
+    return ({"": evaluation.latency} if evaluation.latency else {}) | evaluation.latencies
+
+
+def _keys(own: Iterable[Evaluation], added: Mapping[str, Sequence[Latency]]) -> dict[tuple[str, ...], str]:
+    """What the columns of each kind of latency end in after their "@", by what it compares with: the study's own first.
+
+    Of others it is their conditions. Where these differ in versions alone, the kind that most architectures have keeps
+    the name, and the next one's device is called "nvidia_h200-2".
+    """
+    found = {one.comparable: key for evaluation in own for key, one in _own_latencies(evaluation).items()}
+    kinds = [comparable for several in added.values() for comparable in {one.comparable for one in several}]
+    counts = Counter(comparable for comparable in kinds if comparable not in found)
+    taken: Counter[str] = Counter()
+    others: dict[tuple[str, ...], str] = {}
+    for comparable in sorted(counts, key=lambda one: (counts[one], one), reverse=True):
+        name = comparable[0]
+        taken[name] += 1
+        device, _, rest = name.partition("/")
+        others[comparable] = name if taken[name] == 1 else f"{device}-{taken[name]}/{rest}"
+    return found | dict(sorted(others.items(), key=lambda item: item[1]))
+
+
+def _versions(keys: Mapping[tuple[str, ...], str]) -> dict[str, str]:
+    """By what latencies were measured whose conditions alone are the same, by key: "torch 2.13.0, cudnn 91900"."""
+    of_name = Counter(comparable[0] for comparable, key in keys.items() if key.count("/") > 1)
+    return {
+        key: ", ".join([f"torch {comparable[1]}", *comparable[2:]])
+        for comparable, key in keys.items()
+        if of_name[comparable[0]] > 1 and key.count("/") > 1
     }
-    own = {_comparable(latency): key for found in measured.values() for key, latency in found.items()}
-    attached: set[str] = set()
+
+
+def _put_latencies(
+    rows: Sequence[dict[str, Any]],
+    evaluations: Mapping[int, Evaluation],
+    added: Mapping[str, Sequence[Latency]],
+    keys: Mapping[tuple[str, ...], str],
+) -> None:
+    """Puts every latency into its trial's row: of two that compare the later one, unless that one alone is doubtful."""
     for row in rows:
-        found = measured.get(row["number"], {})
+        evaluation = evaluations.get(row["number"])
+        found = {} if evaluation is None else _own_latencies(evaluation)
         for latency in added.get(row.get("id", ""), ()):
-            key = own.get(_comparable(latency), latency.conditions.full_key)
-            found[key] = latency
-            attached |= {key} - set(own.values())
+            key = keys[latency.comparable]
+            if latency.verdict == "ok" or key not in found or found[key].verdict != "ok":
+                found[key] = latency
         for key, latency in found.items():
             values = (latency.median_ms, *latency.ci95_ms, latency.verdict)
             names = (f"{column}@{key}" if key else column for column in LATENCY_COLUMNS)
             row |= zip(names, values, strict=True)
-    return [*(key for key in dict.fromkeys(own.values()) if key), *sorted(attached)]
-
-
-def _comparable(latency: Latency) -> tuple[object, ...]:
-    """What two latencies must have in common to stand in one column: what one search does not change either.
-
-    Device, runtime, precision, batch size and threads, versions, and the protocol: the first one gave no verdict.
-    """
-    where = latency.conditions
-    return where.full_key, where.torch, *sorted(where.libraries.items()), latency.verdict is None
 
 
 def _utc(local: datetime | None) -> datetime | None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from explorer.failure import out_of_memory
 from explorer.measurements import Measurement, read_measurements, write_measurements
 from explorer.record import Conditions
 from explorer.setup import Setup, Target
@@ -28,42 +29,40 @@ if TYPE_CHECKING:
 
     from explorer.profile.lease import OnWait
 
-WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # CUDA and MPS, CPU, cuBLAS and cuDNN
-
 
 def measure(
     architectures: Sequence[str | Path],
     out: str | Path,
     *,
     setup: Setup | None = None,
-    time_limit_s: float = 10.0,
     console: Console | None = None,
 ) -> list[Measurement]:
     """Latencies of architecture files and presets, each with every runtime and batch size, kept in a file as they come.
 
     The file (.csv, .jsonl or .parquet) is written after each latency. What is in it already under the same conditions
-    is not measured again, apart from errors; its other rows stay. A network that has no room in memory gets an error
-    in its row, and so does what fails after something was measured.
+    and versions is not measured again, apart from errors and from what has a verdict against it, of which the better
+    measurement is kept; its other rows stay. A network that fails gets an error in its row, and so do options that
+    cannot be had for it after something was measured.
 
     >>> measure(["swin_t", "mine.yaml"], "gpu.csv", setup=Setup(device="cuda", batch_sizes=(1, 32)))
 
     Raises:
         InputError: of the options, an architecture, or a file that holds something else; before anything is timed.
     """
+    from explorer.profile.cores import require_cores
     from explorer.profile.device import resolve_device
     from explorer.profile.lease import exclusive
     from explorer.profile.runtimes import require_runtime
 
     setup, path = setup or Setup(), Path(out)
-    if time_limit_s <= 0:
-        raise InputError(f"time-limit={time_limit_s}: give seconds above 0")
     where = resolve_device(setup.device)
-    for runtime in setup.runtimes:
-        require_runtime(runtime, where)
+    libraries = {runtime: require_runtime(runtime, where).libraries(where) for runtime in setup.runtimes}
+    if where.type == "cpu":
+        require_cores(setup.threads)
     wanted = _load(architectures)
     lock = "measurements-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
 
-    def keep(new: list[Measurement]) -> dict[tuple[str, str, str], Measurement]:
+    def keep(new: list[Measurement]) -> dict[tuple[str, ...], Measurement]:
         """All rows of the file, the new ones among them; several processes may be writing to it."""
         with exclusive(lock):
             rows = {row.key: row for row in (read_measurements(path) if path.exists() else [])}
@@ -72,27 +71,49 @@ def measure(
         return rows
 
     planned = [
-        (architecture, target, _row(name, architecture, _conditions(architecture, target, setup, where)))
+        (architecture, target, _row(name, architecture, _conditions(architecture, target, setup, where, libraries)))
         for name, architecture in wanted.items()
         for target in setup.targets
     ]
     known = keep([])
-    open_rows = [p for p in planned if p[2].key not in known or known[p[2].key].error is not None]
+    open_rows = [p for p in planned if not _done(known.get(p[2].key))]
+    measured = False  # something, by this run
     with _Progress(console, len(planned), len(planned) - len(open_rows)) as progress:
         for architecture, target, row in open_rows:
             progress.begin(row)
+            before = known.get(row.key)
             try:
-                row = _timed(row, architecture, target, setup, where, time_limit_s, progress.waiting)
-            except (RuntimeError, MemoryError, InputError) as error:
-                no_memory = isinstance(error, MemoryError) or any(w in str(error) for w in WORDS_OF_NO_MEMORY)
-                first = not any(known_row.latency for known_row in known.values())
-                if not no_memory and (first or not isinstance(error, InputError)):
+                row = _timed(row, architecture, target, setup, where, progress.waiting)
+                measured = True
+            except Exception as error:  # a network may fail in any way: its row keeps the reason, the others go on
+                if isinstance(error, InputError) and not measured and before is None:  # it is the options' fault
                     raise
-                row = row.model_copy(update={"error": "out of memory" if no_memory else str(error)})
-            known = keep([row])
+                row = row.model_copy(update={"error": _reason(error)})
+            known = keep([_better(row, before)])
             progress.end(row)
             _free(where)
     return [known[row.key] for _, _, row in planned]
+
+
+def _done(row: Measurement | None) -> bool:
+    return row is not None and row.latency is not None and row.latency.verdict == "ok"
+
+
+def _better(row: Measurement, before: Measurement | None) -> Measurement:
+    """Of two measurements under the same conditions the one to be trusted more; the first protocol's is not."""
+    if before is None or before.latency is None:
+        return row
+    if row.latency is None:
+        return before
+    return before if before.latency.verdict is not None and before.latency.doubt < row.latency.doubt else row
+
+
+def _reason(error: Exception) -> str:
+    """An exception as a row's error, in one line."""
+    if out_of_memory(error):
+        return "out of memory"
+    line = " ".join(str(error).split())[:300]
+    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
 
 
 def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
@@ -104,6 +125,10 @@ def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
     found: dict[str, Architecture] = {}
     ids: dict[str, str] = {}
     for name in map(str, names):
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # nor could it be written into the results, after the timing
+            raise InputError(f"{name!r}: the file's name is not UTF-8; rename it") from None
         architecture = Architecture.load(find(name, "presets"))
         if architecture.id in ids:
             raise InputError(f"{name}: the same architecture as {ids[architecture.id]}; leave one of them out")
@@ -120,7 +145,13 @@ def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
     return found
 
 
-def _conditions(architecture: Architecture, target: Target, setup: Setup, device: torch.device) -> Conditions:
+def _conditions(
+    architecture: Architecture,
+    target: Target,
+    setup: Setup,
+    device: torch.device,
+    libraries: dict[str, dict[str, str]],
+) -> Conditions:
     """What can be said of the conditions before measuring: all that tells rows apart."""
     import torch
 
@@ -135,6 +166,7 @@ def _conditions(architecture: Architecture, target: Target, setup: Setup, device
         image_size=architecture.image_size,
         threads=setup.threads if device.type == "cpu" else None,
         torch=torch.__version__,
+        libraries=libraries[target.runtime],
     )
 
 
@@ -156,7 +188,6 @@ def _timed(
     target: Target,
     setup: Setup,
     device: torch.device,
-    time_limit_s: float,
     on_wait: OnWait,
 ) -> Measurement:
     from explorer.profile.latency import measure as time_network
@@ -171,7 +202,7 @@ def _timed(
         batch_size=target.batch_size,
         runtime=target.runtime,
         threads=setup.threads,
-        time_limit_s=time_limit_s,
+        time_limit_s=setup.time_limit_s,
         on_wait=on_wait,
     )
     return row.model_copy(update={"latency": latency, "conditions": latency.conditions})

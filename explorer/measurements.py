@@ -10,7 +10,9 @@ import csv
 import json
 import math
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -26,6 +28,7 @@ from search_spaces.document import short
 from search_spaces.errors import InputError
 
 FORMAT = "vitscape/measured@1"
+MOST = 65536  # images in a batch, threads: as a search's setup allows
 CONDITIONS = ("device", "device_name", "driver", "runtime", "precision", "batch_size", "image_size", "threads", "torch")
 MEASURED: dict[str, str] = {"median_ms": "float64", "lo_ms": "float64", "hi_ms": "float64"}
 COLUMNS: dict[str, str] = {  # column -> Arrow type
@@ -52,15 +55,15 @@ class Measurement(Record):
     id: str  # of the architecture
     name: str | None
     source: str  # the file, or the name of the preset
-    architecture: dict[str, Any] | None  # canonical form
+    architecture: dict[str, Any]  # canonical form
     conditions: Conditions
     latency: Latency | None
     error: str | None = None  # one line
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, ...]:
         """What no two rows of a file share."""
-        return self.id, self.conditions.full_key, self.conditions.torch
+        return self.id, *self.conditions.comparable
 
     def cells(self) -> dict[str, str | int | float | None]:
         """The row as a file holds it, all of COLUMNS."""
@@ -68,7 +71,7 @@ class Measurement(Record):
         found |= {"format": FORMAT, "id": self.id, "name": self.name, "source": self.source, "error": self.error}
         found |= self.conditions.model_dump(include=set(CONDITIONS)) | {"key": self.conditions.full_key}
         found["libraries"] = _json(self.conditions.libraries)
-        found["architecture"] = None if self.architecture is None else _json(self.architecture)
+        found["architecture"] = _json(self.architecture)
         if self.latency is not None:
             low, high = self.latency.ci95_ms
             found |= {"median_ms": self.latency.median_ms, "lo_ms": low, "hi_ms": high}
@@ -89,9 +92,9 @@ def read_measurements(path: str | Path) -> list[Measurement]:
         rows = read(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; vitscape measure --out {path} makes it") from None
-    except (OSError, ValueError, csv.Error) as error:  # pyarrow's and Unicode's errors are ValueErrors
+    except (OSError, ValueError, csv.Error) as error:  # Unicode's errors are ValueErrors
         raise InputError(f"{path}: cannot be read as {path.suffix}: {_first_line(error)}") from None
-    found: dict[tuple[str, str, str], Measurement] = {}
+    found: dict[tuple[str, ...], Measurement] = {}
     for number, cells in enumerate(rows, 1):
         row = _row(cells, f"{path}, row {number}")
         found.pop(row.key, None)
@@ -103,13 +106,16 @@ def write_measurements(path: str | Path, rows: list[Measurement]) -> None:
     """Put a file in the place of the one that is there, at once: whoever ends the process, one of the two is whole."""
     path = Path(path).absolute()
     _, write = _format(path)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")  # a folder may be several machines'
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part, [row.cells() for row in rows])
         os.replace(part, path.resolve())
     except OSError as error:
         raise InputError(f"out={path}: cannot be written ({error.strerror or error}); choose another file") from None
+    finally:
+        with suppress(OSError):  # it has become the file, or there is no such folder
+            part.unlink()
 
 
 def _row(cells: Cells, place: str) -> Measurement:
@@ -120,18 +126,26 @@ def _row(cells: Cells, place: str) -> Measurement:
         raise InputError(f"{place}, column format: {found} {FORMAT}: this is no file of vitscape measure")
     if not isinstance(known.get("id"), str):
         raise InputError(f"{place}, column id: {short(known.get('id'))} is no architecture's id; 16 digits are")
-    architecture = _architecture(known["architecture"], known["id"], place) if "architecture" in known else None
+    architecture = _architecture(known.get("architecture"), known["id"], place)
     latency = _latency(known["latency"], place) if "latency" in known else None
     conditions = _conditions(known, place) if latency is None else latency.conditions
     try:
         metric(LATENCY + conditions.full_key)
     except InputError:
         raise InputError(f"{place}, column key: {short(conditions.full_key)} names no device and runtime") from None
+    for name, number in (("batch_size", conditions.batch_size), ("threads", conditions.threads)):
+        if number is not None and not 1 <= number <= MOST:
+            raise InputError(f"{place}, column {name}: {short(number)} is no number from 1 to {MOST}")
+    if conditions.image_size != architecture.image_size:
+        raise InputError(
+            f"{place}, column image_size: {short(conditions.image_size)} is not the architecture's,"
+            f" {architecture.image_size}"
+        )
     row = Measurement(
         id=known["id"],
         name=_text(known.get("name")),
         source=_text(known.get("source")) or "",
-        architecture=None if architecture is None else architecture.canonical.to_dict(),
+        architecture=architecture.canonical.to_dict(),
         conditions=conditions,
         latency=latency,
         error=None if latency is not None else _text(known.get("error")),
@@ -149,12 +163,14 @@ def _same(cell: Any, value: Any) -> bool:
     if isinstance(value, int | float):
         try:
             return math.isclose(float(cell), value, rel_tol=1e-9)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return False
     return value is not None and str(cell) == str(value)
 
 
 def _architecture(text: Any, architecture_id: str, place: str) -> Architecture:
+    if text is None:
+        raise InputError(f"{place}, column architecture: is empty")
     try:
         data = from_json(str(text), allow_inf_nan=False)
     except ValueError as error:
@@ -175,7 +191,7 @@ def _latency(text: Any, place: str) -> Latency:
             f"{place}, column latency: {field + ': ' if field else ''}{_first_line(first['msg'])}"
         ) from None
     low, high = found.ci95_ms
-    if not (0 < found.median_ms < math.inf and low <= found.median_ms <= high < math.inf):
+    if not (0 < found.median_ms < math.inf and 0 <= low <= found.median_ms <= high < math.inf):
         raise InputError(f"{place}, column latency: {found.median_ms} ms in {low} to {high} ms is no latency")
     return found
 
@@ -185,6 +201,10 @@ def _conditions(known: Cells, place: str) -> Conditions:
     if "error" not in known:
         raise InputError(f"{place}, column latency: is empty, and so is column error")
     values = {name: known.get(name) for name in ("driver", "threads")}
+    try:
+        values["libraries"] = from_json(str(known.get("libraries", "{}")))
+    except ValueError as error:
+        raise InputError(f"{place}, column libraries: is no JSON: {_first_line(error)}") from None
     try:
         return Conditions.model_validate({name: known[name] for name in CONDITIONS if name in known} | values)
     except ValidationError as error:
@@ -237,11 +257,14 @@ def _write_jsonl(path: Path, rows: Rows) -> None:
 
 
 def _read_parquet(path: Path) -> Rows:
-    from pyarrow import parquet
+    from pyarrow import ArrowException, parquet
 
-    table = parquet.read_table(path)
+    try:
+        table = parquet.read_table(path)
+        rows: Rows = table.to_pylist()
+    except ArrowException as error:  # some of them are neither ValueErrors nor OSErrors
+        raise ValueError(str(error)) from None
     _require_format(table.column_names)
-    rows: Rows = table.to_pylist()
     return rows
 
 

@@ -24,14 +24,14 @@ class Again:
 
     number: int  # of the trial
     key: str  # of the runtime and batch size: "eager/b1"
-    before_ms: float
+    before_ms: float | None  # None where the study had none
     latency: Latency
     kept: bool  # false where it cannot be trusted and the one before could
 
     @property
     def after_ms(self) -> float:
         """What the study has now."""
-        return self.latency.median_ms if self.kept else self.before_ms
+        return self.latency.median_ms if self.kept or self.before_ms is None else self.before_ms
 
 
 def remeasure(
@@ -44,11 +44,16 @@ def remeasure(
     """Latencies of these trials, by every runtime and batch size of the study, kept with it; open it for writing.
 
     The networks are timed in turns (measure_together), so that whatever the device does befalls all alike; for
-    `time_limit_s` each at most. What is not trusted replaces nothing that was.
+    `time_limit_s` each at most. What is not trusted replaces nothing that was. Each runtime and batch size is kept as
+    it comes.
 
     Raises:
         InputError: this machine, or what measures here, is not what the study was measured with.
+        MemoryError: there is no room for all networks at once; one line.
     """
+    import pandas as pd
+
+    from explorer.failure import out_of_memory
     from explorer.measured import add_latencies
     from explorer.profile.latency import measure_together
     from explorer.results import find_trial, frame, metrics_of, verdict_column
@@ -61,21 +66,34 @@ def remeasure(
     found: list[Again] = []
     for target in setup.targets if subjects else ():
         (metric,) = metrics_of(rows, [f"latency@{target.key}"])
-        latencies = measure_together(
-            subjects,
-            device=setup.device,
-            precision=setup.precision,
-            batch_size=target.batch_size,
-            runtime=target.runtime,
-            threads=setup.threads,
-            time_limit_s=time_limit_s,
-            on_wait=on_wait,
-        )
+        try:
+            latencies = measure_together(
+                subjects,
+                device=setup.device,
+                precision=setup.precision,
+                batch_size=target.batch_size,
+                runtime=target.runtime,
+                threads=setup.threads,
+                time_limit_s=time_limit_s,
+                on_wait=on_wait,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise MemoryError(f"{len(subjects)} networks, prepared at once for {target.key}, have no room") from error
         for (number, row), latency in zip(chosen.items(), latencies, strict=True):
-            kept = latency.verdict == "ok" or row[verdict_column(metric)] != "ok"
-            found.append(Again(number, target.key, float(row[metric.column]), latency, kept))
-    for number, row in chosen.items():
-        add_latencies(study, row["id"], [one.latency for one in found if one.number == number and one.kept])
+            before, verdict = row[metric.column], row[verdict_column(metric)]
+            trusted = not pd.isna(verdict) and verdict == "ok"
+            again = Again(
+                number=number,
+                key=target.key,
+                before_ms=None if pd.isna(before) else float(before),
+                latency=latency,
+                kept=latency.verdict == "ok" or not trusted,
+            )
+            if again.kept:
+                add_latencies(study, row["id"], [latency])
+            found.append(again)
     return found
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from explorer.frame import (
     COLUMNS,
     conditions,
+    coverage,
     frame,
     interval_columns,
     latencies,
@@ -31,6 +32,7 @@ __all__ = [
     "best_under",
     "candidates",
     "conditions",
+    "coverage",
     "find_trial",
     "frame",
     "front",

@@ -31,11 +31,14 @@ class Setup:
     batch_sizes: tuple[int, ...] = (1,)
     runtimes: tuple[str, ...] = ("eager",)
     threads: int = 1  # intra-op threads while timing on a CPU
+    time_limit_s: float = 10.0  # of each latency; where it ends a measurement, the interval is wider
 
     def __post_init__(self) -> None:
         for name, value in (*(("batch_size", size) for size in self.batch_sizes), ("threads", self.threads)):
             if not 1 <= value <= 65536:
                 raise InputError(f"{name}={value}: give a whole number from 1 to 65536")
+        if not 0 < self.time_limit_s < 1e6:
+            raise InputError(f"time-limit={self.time_limit_s}: give seconds above 0")
         if self.precision not in get_args(Precision):
             raise InputError(f"precision={self.precision}: not known; use one of {', '.join(get_args(Precision))}")
         for name, words in (("batch_sizes", [str(size) for size in self.batch_sizes]), ("runtimes", self.runtimes)):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from explorer.metrics import Metric
 
 WIDE = 180  # columns, where the output is no terminal and nothing should wrap
+NARROWEST = 24  # columns that are kept for the architecture, which wraps
 
 
 def console() -> Console:
@@ -58,53 +61,85 @@ def print_rows(
 def print_trials(
     title: str,
     frame: pd.DataFrame,
+    objectives: Sequence[str] = (),
     knee: int | None = None,
     footer: Sequence[str] = (),
     beside: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
     """Trials with the metrics that were measured, latencies with spread and verdict, and what each architecture is.
 
-    `beside` are further columns by their heading: texts by the trial's number.
+    Metrics that are no objectives are left out, the last first, where the terminal is too narrow for them. `beside` are
+    further columns by their heading: texts by the trial's number.
     """
     import pandas as pd
 
     from explorer.metrics import METRICS
-    from explorer.results import interval_columns, latencies, metrics_of, verdict_column
+    from explorer.results import latencies, metrics_of
 
     names = [name for name in METRICS if name != "latency" and frame[METRICS[name].column].notna().any()]
     at = names.index("accuracy") + 1 if "accuracy" in names else 0
     order = names[:at] + latencies(frame) + names[at:]
-    shown = metrics_of(frame, order) if order else ()
-    mixed = bool((frame["status"] != "complete").any())
-    quantities = [f">{_quantity(metric, frame)}" for metric in shown]
-    headings = [">Trial", *(["Status"] if mixed else []), *quantities, *(beside or {}), "Architecture"]
+    numbers = [int(number) for number in frame["number"]]
+    before = {">Trial": [str(number) for number in numbers]}
+    if (frame["status"] != "complete").any():
+        before["Status"] = [str(status) for status in frame["status"]]
+    after = {heading: [texts.get(number, "") for number in numbers] for heading, texts in (beside or {}).items()}
+    measured = {
+        metric.column: (f">{_quantity(metric, frame)}", [_measured(metric, row) for _, row in frame.iterrows()])
+        for metric in (metrics_of(frame, order) if order else ())
+    }
+    needed = {metric.column for metric in metrics_of(frame, objectives)} if objectives else set()
+    room = console().width - NARROWEST - sum(_width(*column) for column in (before | after).items())
+    for name in [name for name in reversed(measured) if name not in needed]:
+        if sum(_width(*column) for column in measured.values()) > room:
+            del measured[name]
+    columns = before | dict(measured.values()) | after
     rows: list[list[str | Text]] = []
-    for _, row in frame.iterrows():
-        cells = [str(row["number"]), *([str(row["status"])] if mixed else [])]
-        for metric in shown:
-            value = row[metric.column]
-            text = "" if pd.isna(value) else metric.number(float(value))
-            if text and (ends := interval_columns(metric)) is not None:
-                text += f" ± {(row[ends[1]] - row[ends[0]]) / 2:.2g}"
-                verdict = row[verdict_column(metric)]
-                text += "" if pd.isna(verdict) or verdict == "ok" else f" {verdict}"
-            cells.append(text)
-        cells += [texts.get(int(row["number"]), "") for texts in (beside or {}).values()]
+    for (_, row), *cells in zip(frame.iterrows(), *columns.values(), strict=True):
         note = row["error"] if not pd.isna(row["error"]) else row["infeasible"]
         name = "" if pd.isna(row["preset"]) else f"{row['preset']}: "
         text = escape(name + ("" if pd.isna(row["what"]) else row["what"]))
         text += "" if pd.isna(note) else f"  [yellow]{escape(note)}[/]"
         text += "  [bold #D55E00]◆ knee[/]" if row["number"] == knee else ""
         rows.append([*cells, Text.from_markup(text)])
-    print_rows(title, headings, rows, footer)
+    print_rows(title, [*columns, "Architecture"], rows, footer)
+
+
+def _measured(metric: Metric, row: pd.Series[Any]) -> str:
+    """A trial's value: "2.31 ± 0.04 noisy" of a latency; "" where it was not measured."""
+    import pandas as pd
+
+    from explorer.results import interval_columns, verdict_column
+
+    if pd.isna(row[metric.column]):
+        return ""
+    text, ends = metric.number(float(row[metric.column])), interval_columns(metric)
+    if ends is None:
+        return text
+    verdict = row[verdict_column(metric)]
+    return f"{text} ± {(row[ends[1]] - row[ends[0]]) / 2:.2g}" + (
+        "" if pd.isna(verdict) or verdict == "ok" else f" {verdict}"
+    )
 
 
 def _quantity(metric: Metric, frame: pd.DataFrame) -> str:
-    """A metric's heading; where there are several latencies, what each is of stands in a line of its own."""
+    """A metric's heading in short lines; where there are several latencies it says what each is of."""
+    name, _, of = metric.label.partition(" ")
     first = frame.attrs.get("latency")
     if metric.name == "latency" and first is not None and any("@" in str(column) for column in frame.columns):
-        return f"{metric.label}\n{first}, {metric.unit}"
-    return metric.quantity.replace(" ", "\n", 1) if "@" in metric.name else metric.quantity
+        of = first
+    lines = [""]
+    for part in re.findall("[^/_]+[/_]?", of):
+        if len(lines[-1] + part) > 12:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(filter(None, [name, *lines, metric.unit]))
+
+
+def _width(heading: str, cells: Iterable[str]) -> int:
+    """Columns of the terminal that a column of a table takes, with the two spaces after it."""
+    lines = [line for text in (heading.removeprefix(">"), *cells) for line in text.split("\n")]
+    return 2 + max(map(cell_len, lines))
 
 
 def front_rows(study: optuna.Study, objectives: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -148,16 +183,16 @@ def print_front(study: optuna.Study, as_json: bool, objectives: Sequence[str] | 
     footer = [results.conditions(frame, name) for name in timed]
     footer.append(f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}")
     sure, tied = front_probability(frame, objectives), ties(frame, objectives)
-    beside = {">On front": {int(trial): f"{sure[trial]:.2f}" for trial in sure.index}}
+    beside = {">On\nfront": {int(trial): f"{sure[trial]:.2f}" for trial in sure.index}}
     if tied:
         beside["Ties"] = {trial: "≈ " + ", ".join(map(str, with_whom)) for trial, with_whom in tied.items()}
-        footer.append("on front: its probability, as latencies vary in their intervals; ≈: these overlap")
+        footer.append("On front: its probability, as latencies vary in their intervals; ≈: these overlap")
     title = f"Pareto front of {study.study_name}: {' against '.join(objectives)}"
-    print_trials(title, members, None if knee is None else int(knee["number"]), footer, beside)
+    print_trials(title, members, objectives, None if knee is None else int(knee["number"]), footer, beside)
     others = almost_on_front(frame, objectives, sure)
     if not others.empty:
         console().print()
-        print_trials("Off the front, and cannot be told from it", others, beside=beside)
+        print_trials("Off the front, and cannot be told from it", others, objectives, beside=beside)
 
 
 def short_count(number: int) -> str:

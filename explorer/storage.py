@@ -71,9 +71,7 @@ def open_storage(url: str, *, must_exist: bool) -> RDBStorage:
 
 
 def _sqlite(path: Path, connect: partial[sqlite3.Connection], *, skip_table_creation: bool) -> RDBStorage:
-    return RDBStorage(
-        f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=skip_table_creation
-    )
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=skip_table_creation)
 
 
 def load_study(name: str | None, url: str) -> optuna.Study:
@@ -126,6 +124,12 @@ def study_data(study: optuna.Study) -> str:
         return ""
     epochs, stop = record["proxy"]["epochs"], record["proxy"]["stop_epoch"]
     return f"{record['data']['source']}, {epochs if stop in (None, epochs) else f'{stop} of {epochs}'} epochs"
+
+
+def study_key(study: optuna.Study) -> str:
+    """A name for the lock on a study: the same for every process of this machine that opens it."""
+    url = getattr(study._storage, "url", None) or getattr(getattr(study._storage, "_backend", None), "url", "")
+    return "study-" + hashlib.sha256(f"{url}\n{study.study_name}".encode()).hexdigest()[:16]
 
 
 def hide_password(url: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from PIL import Image
 from explorer import cli
 from search_spaces.shipped import names
 from tests.malformed import MALFORMED_ARCHITECTURES, MALFORMED_SPACES, Malformed
-from tests.minis import ARCHITECTURE, MINI, vitscape
+from tests.minis import ARCHITECTURE, MINI, environment, vitscape
 from tests.published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
@@ -163,6 +165,7 @@ BAD_WORDS: list[tuple[str, str]] = [
     ("search mini.yaml --objectives accuracy,latency@quick", "latency@quick"),
     ("search mini.yaml --objectives latency,latency@eager/b1", "latency, latency"),
     ("search mini.yaml --threads 0", "threads=0"),
+    ("search mini.yaml --device cpu --threads 65536", "threads=65536: this process may use 1 to"),
     ("search mini.yaml --runtime tensorrt", "tensorrt"),
     ("search mini.yaml --max-latency fast", "latency=fast"),
     ("search mini.yaml --max-latency 2GB", "latency=2GB"),
@@ -216,6 +219,42 @@ def test_a_bad_word_is_refused(run: Run, tmp_path: Path, words: str, fragment: s
     assert fragment in error
     assert "secret" not in error
     assert not list(tmp_path.glob("**/*.db"))
+
+
+REFUSED = "--runtime onnxruntime --precision bf16 --device cpu"  # whose CPU provider has no convolution of that type
+
+
+def test_a_network_that_a_runtime_cannot_run_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(ARCHITECTURE)
+    status, out, err = run("profile", "a.yaml", *REFUSED.split())
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: runtime=onnxruntime, precision='bf16'")
+
+
+def test_a_search_that_stops_for_failures_is_the_study_last_used(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    monkeypatch.setattr("explorer.search.local.MOST_FAILURES", 1)
+    status, _, err = run("search", "mini.yaml", "--objectives", "latency", "--storage", "a.db", *REFUSED.split())
+    assert status == 1
+    assert "error: 1 trials failed in a row, the last with NetworkRefused: runtime=onnxruntime" in err
+    status, out, _ = run("front")
+    assert (status, out) == (0, "study mini: no complete trial yet, so no front\n")
+
+
+def test_no_room_in_memory_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text(ARCHITECTURE.replace("image_size: 16", "image_size: 8192"))
+    code = (
+        "import resource, sys\nfrom explorer.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**35, 2**35))\n"
+        "sys.argv = 'vitscape profile large.yaml --device cpu --batch-size 64'.split()\nmain()"  # 51 GB of images
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert done.stderr.startswith("error: out of memory: ")
 
 
 def test_a_password_is_neither_kept_nor_shown(run: Run, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from search_spaces.errors import InputError
 from tests.minis import ARCHITECTURE
 
 SHORT = TrainSettings(epochs=2)
-CPU = Setup(device="cpu")
+CPU = Setup(device="cpu", time_limit_s=0.2)
 
 
 @pytest.fixture(autouse=True)

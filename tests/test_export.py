@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from explorer import export, results, search
+from explorer import Limits, export, results, search
 from explorer.export import ExportError
 from search_spaces import Architecture, build
 from search_spaces.space import parse_space
@@ -123,6 +123,28 @@ def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(study: optuna.
     assert victim.exists()
 
 
+def test_every_complete_architecture_is_written_once(tmp_path: Path) -> None:
+    study = search(
+        parse_space(MINI),
+        storage=str(tmp_path / "a.db"),
+        trials=12,
+        limits=Limits.parse(params="4K"),
+        objectives=("macs", "params"),
+        console=Console(quiet=True),
+    )
+    frame = results.frame(study)
+    complete = frame[(frame["status"] == "complete") & ~frame["duplicate"]]
+    paths = export(study, tmp_path / "out", every=True)
+    assert [Architecture.load(path).id for path in paths] == list(complete["id"])
+    assert len(results.front(frame, ("macs", "params"))) < len(paths) < len(frame)
+
+
+def test_front_and_knee_are_those_of_the_objectives_given(study: optuna.Study, tmp_path: Path) -> None:
+    frame = results.frame(study)
+    paths = export(study, tmp_path, whole_front=True, objectives=("params",))
+    assert [Architecture.load(path).id for path in paths] == list(results.front(frame, ("params",))["id"])
+
+
 def test_best_under_and_knee_choose_one_trial(study: optuna.Study, tmp_path: Path) -> None:
     frame = results.frame(study)
     budget = float(frame["params"].median())
@@ -141,6 +163,9 @@ def test_best_under_and_knee_choose_one_trial(study: optuna.Study, tmp_path: Pat
     [
         ({}, "choose one of"),
         ({"knee": True, "trial": 1}, "choose one of"),
+        ({"knee": True, "every": True}, "choose one of"),
+        ({"every": True, "objectives": ("macs",)}, "objectives: they are those of the front"),
+        ({"whole_front": True, "objectives": ("accuracy",)}, "no complete trial with accuracy yet"),
         ({"trial": 99}, "trial=99"),
         ({"best_under": {"params": 1.0}}, "no trial of study mini is within it"),
         ({"knee": True, "to": ("pickle",)}, "to=pickle: not known; use one of yaml, json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import latency_predictor
 from explorer import results
 from explorer.profile.features import features, kinds, work
 from explorer.profile.predict import LatencyPredictor, PredictorError, cross_validate, from_frame
@@ -292,3 +294,20 @@ def test_predicting_loads_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_benchmark_learns_from_what_it_measured_under_these_conditions_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path / "leases"))
+    data = tmp_path / "a.jsonl"
+    options = argparse.Namespace(data=data, device="cpu", precision="fp32", runtime="eager", time_limit=0.05)
+    (first,) = latency_predictor.measured("tiny_32", 1, options)
+    assert latency_predictor.measured("tiny_32", 1, options) == [first]
+    row = json.loads(data.read_text())
+    for change in ({"device_name": "NVIDIA H200"}, {"torch": "1.0"}, {"precision": "fp16"}, {"runtime": "compile"}):
+        other = row["latency"] | {"median_ms": 1e6, "conditions": row["latency"]["conditions"] | change}
+        data.write_text(json.dumps(row | {"latency": other}) + "\n")
+        ((_, found),) = latency_predictor.measured("tiny_32", 1, options)
+        assert found.median_ms < 1e6
+        assert len(data.read_text().splitlines()) == 2

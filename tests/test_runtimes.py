@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from explorer.options import RUNTIMES as OFFERED
-from explorer.profile.runtimes import RUNTIMES, example_images, require_runtime
+from explorer.profile.runtimes import RUNTIMES, NetworkRefused, example_images, require_runtime
 from search_spaces import Architecture, build
 from search_spaces.errors import InputError
 from tests.strategies import randomise
@@ -165,7 +165,7 @@ class Branching(nn.Module):
 
 
 def test_a_network_that_is_not_one_graph_is_told_so_in_one_line():
-    with pytest.raises(InputError, match=r"runtime=compile: this network is not one graph: .*; use eager") as error:
+    with pytest.raises(NetworkRefused, match=r"runtime=compile: this network is not one graph: .*; use eager") as error:
         RUNTIMES["compile"].prepare(Branching(), torch.randn(2, 3, 4, 4), "fp32")
     assert "\n" not in str(error.value)
 
@@ -173,14 +173,14 @@ def test_a_network_that_is_not_one_graph_is_told_so_in_one_line():
 @on_gpu
 def test_a_network_that_cannot_be_captured_is_told_so_in_one_line():
     images = torch.randn(2, 3, 4, 4, device=CUDA)
-    with pytest.raises(InputError, match=r"runtime=cuda_graph: this network cannot be captured: .*; use eager"):
+    with pytest.raises(NetworkRefused, match=r"runtime=cuda_graph: this network cannot be captured: .*; use eager"):
         RUNTIMES["cuda_graph"].prepare(Branching(), images, "fp32")
     assert RUNTIMES["cuda_graph"].prepare(nn.Conv2d(3, 2, 1), images, "fp32")().shape == (2, 2, 4, 4)  # as before
 
 
 def test_a_precision_that_onnx_runtime_lacks_is_told_in_one_line():
     with pytest.raises(
-        InputError, match=r"runtime=onnxruntime, precision='bf16': .*CPU.*; use fp32, or eager"
+        NetworkRefused, match=r"runtime=onnxruntime, precision='bf16': .*CPU.*; use fp32, or eager"
     ) as error:
         RUNTIMES["onnxruntime"].prepare(nn.Conv2d(3, 4, 3), torch.randn(1, 3, 8, 8), "bf16")
     assert "\n" not in str(error.value)

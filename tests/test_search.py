@@ -16,18 +16,19 @@ import optuna
 import pytest
 from rich.console import Console
 
-from explorer import Limits, results, search
+from explorer import Limits, Setup, results, search
 from explorer.proxy.train import TrainSettings
 from explorer.record import TrialRecord
 from explorer.search.local import SearchStopped
 from explorer.search.study import StudyMismatch
-from explorer.storage import ATTRIBUTE, load_study
+from explorer.storage import ATTRIBUTE, StorageError, load_study
 from search_spaces import cost, load_space
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace, parse_space
 from tests.minis import MINI, environment, vitscape
 
 QUIET = Console(quiet=True)
+QUICK = Setup(time_limit_s=0.2)
 SHORT = TrainSettings(epochs=1, warmup_epochs=0)
 
 
@@ -44,7 +45,7 @@ def mini() -> SearchSpace:
 
 def find(space: SearchSpace, storage: str = "a.db", **options: object) -> optuna.Study:
     """A search that trains for one epoch on digits and counts instead of timing."""
-    options = {"objectives": ("accuracy", "macs"), "data": "digits", "settings": SHORT, **options}
+    options = {"objectives": ("accuracy", "macs"), "data": "digits", "settings": SHORT, "setup": QUICK, **options}
     return search(space, storage=storage, console=QUIET, **options)  # type: ignore[arg-type]
 
 
@@ -163,6 +164,25 @@ def test_one_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(mi
     assert "train" in record.traceback
 
 
+def test_a_network_that_a_runtime_cannot_run_is_a_failed_trial_and_ends_no_search() -> None:
+    space = parse_space(MINI.replace("[8, 12, 16]", "8").replace("depth: [1, 2]", "depth: 1").replace("[1, 2]", "1"))
+    setup = Setup(device="cpu", precision="bf16", runtimes=("onnxruntime",), time_limit_s=0.2)
+    frame = results.frame(find(space, trials=2, objectives=("latency",), setup=setup))
+    assert list(frame["status"]) == ["failed", "failed"]
+    assert frame["error"].str.contains("runtime=onnxruntime, precision='bf16'").all()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_record_that_cannot_be_read_is_told_in_one_line(mini: SearchSpace, finished: bool) -> None:
+    study = find(mini, trials=1)
+    trial = study.ask()
+    trial.set_user_attr(ATTRIBUTE, {**study.trials[0].user_attrs[ATTRIBUTE], "status": "splendid"})
+    if finished:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    with pytest.raises(StorageError, match=r"^trial 1: its record cannot be read: status: .*$"):
+        find(mini, trials=2)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp", "random"])
 def test_every_sampler_searches_a_conditional_space_with_limits(mini: SearchSpace, sampler: str) -> None:
     study = find(mini, trials=14, objectives=("macs", "params"), sampler=sampler, limits=Limits.parse(macs="90K"))
@@ -219,7 +239,7 @@ def test_a_second_search_of_one_study_is_refused_while_the_first_runs(mini: Sear
 
 def words(folder: Path, trials: str) -> list[str]:
     (folder / "mini.yaml").write_text(MINI)
-    options = "--storage a.db --data digits --objectives accuracy,macs --epochs 2"
+    options = "--storage a.db --data digits --objectives accuracy,macs --epochs 2 --time-limit 0.2"
     return ["search", "mini.yaml", *options.split(), "--trials", trials]
 
 

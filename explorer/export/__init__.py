@@ -33,11 +33,14 @@ def export(
     knee: bool = False,
     best_under: Mapping[str, float] | None = None,
     whole_front: bool = False,
+    every: bool = False,
+    objectives: Sequence[str] | None = None,
     to: Sequence[str] = ("yaml",),
 ) -> list[Path]:
     """Paths of the files written into the folder `out` for one choice of trials.
 
-    The choice is a trial by number, the knee, the most accurate within budgets in stored units, or the whole front.
+    The choice is a trial by number, the knee, the most accurate within budgets in stored units, the whole front, or
+    every complete trial, each architecture once. Front and knee are for `objectives`, the study's where None.
     A whole front replaces the study's earlier one in the folder: files that are no longer on it are removed
     (`export.json` lists what was written).
 
@@ -46,12 +49,14 @@ def export(
     Raises:
         ExportError: no such choice or target; one line.
     """
-    if [trial is not None, knee, best_under is not None, whole_front].count(True) != 1:
-        raise ExportError("choose one of: a trial, the knee, best-under, the front")
+    if [trial is not None, knee, best_under is not None, whole_front, every].count(True) != 1:
+        raise ExportError("choose one of: a trial, the knee, best-under, the front, all")
+    if objectives is not None and not (knee or whole_front):
+        raise ExportError("objectives: they are those of the front or its knee; choose one of the two")
     for target in to:
         if target not in TARGETS:
             raise ExportError(f"to={target}: not known; use one of {', '.join(TARGETS)}")
-    rows = _chosen(study, trial, knee, best_under)
+    rows = _chosen(study, trial, knee, best_under, every, objectives)
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,12 +67,19 @@ def export(
     return written
 
 
-def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapping[str, float] | None) -> pd.DataFrame:
+def _chosen(
+    study: optuna.Study,
+    trial: int | None,
+    knee: bool,
+    best_under: Mapping[str, float] | None,
+    every: bool,
+    objectives: Sequence[str] | None,
+) -> pd.DataFrame:
     from explorer import results
     from explorer.metrics import metric
     from explorer.storage import study_objectives
 
-    frame, objectives = results.frame(study), study_objectives(study)
+    frame, objectives = results.frame(study), objectives or study_objectives(study)
     if trial is not None:
         row = results.find_trial(frame, trial)
         if row is None:
@@ -82,13 +94,15 @@ def _chosen(study: optuna.Study, trial: int | None, knee: bool, best_under: Mapp
             asked = ", ".join(f"{name}={metric(name).text(value)}" for name, value in best_under.items())
             raise ExportError(f"best-under {asked}: no trial of study {study.study_name} is within it; allow more")
         return row.to_frame().T
-    if knee:
+    if every:
+        rows = frame[(frame["status"] == "complete") & ~frame["duplicate"]]
+    elif knee:
         row = results.knee(frame, objectives)
         rows = frame.head(0) if row is None else row.to_frame().T
     else:
         rows = results.front(frame, objectives)
     if rows.empty:
-        raise ExportError(f"study {study.study_name} has no complete trial yet, so no front")
+        raise ExportError(f"study {study.study_name} has no complete trial with {', '.join(objectives)} yet")
     return rows
 
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from search_spaces.errors import InputError
+
 LOOK_S = 0.1  # how long the cores are looked at before some are chosen; the kernel counts in hundredths
 STAT = Path("/proc/stat")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -21,8 +23,19 @@ def allowed_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
+def require_cores(threads: int) -> None:
+    """Nothing where so many threads have a core each.
+
+    Raises:
+        InputError: they have not; one line.
+    """
+    cores = len(allowed_cores())
+    if not 1 <= threads <= cores:
+        raise InputError(f"threads={threads}: this process may use 1 to {cores} cores")
+
+
 def choose_cores(number: int) -> tuple[int, ...]:
-    """The least busy `number` of the cores allowed, of different physical cores and the fastest kind where it can be."""
+    """The least busy `number` of the cores allowed; of different physical cores and the fastest kind where possible."""
     cores = allowed_cores()
     before = busy_seconds()
     if number >= len(cores) or not before:

@@ -16,7 +16,7 @@ from typing import get_args
 import torch
 from torch import nn
 
-from explorer.profile.cores import allowed_cores
+from explorer.profile.cores import require_cores
 from explorer.profile.device import device_name, resolve_device
 from explorer.profile.lease import OnWait, device_lease, lease_key
 from explorer.profile.quiet import undisturbed
@@ -105,8 +105,7 @@ def measure_together(
     _require(0 < time_limit_s < math.inf, "time_limit_s", time_limit_s, "give seconds above 0")
     chosen, on_cpu = require_runtime(runtime, where), where.type == "cpu"
     if on_cpu:
-        cores = len(allowed_cores())
-        _require(1 <= threads <= cores, "threads", threads, f"this process may use 1 to {cores} cores")
+        require_cores(threads)
     conditions = Conditions(
         device=where.type,
         device_name=device_name(where),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,12 @@ def search(
     seed: int = 0,
     with_presets: bool = False,
     console: Console | None = None,
+    on_open: Callable[[optuna.Study], None] | None = None,
 ) -> optuna.Study:
     """The Optuna study of a search, after evaluating candidates until `trials` are in it or `hours` have passed.
 
     A study that exists is continued: its trials count, none is repeated. Interrupting (Ctrl-C) keeps what is finished.
-    The space's number of classes follows the data.
+    The space's number of classes follows the data. `on_open` is called with the study before anything is evaluated.
 
     >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
 
@@ -63,6 +64,7 @@ def search(
 
     from explorer.limits import Limits
     from explorer.metrics import metrics
+    from explorer.profile.cores import require_cores
     from explorer.profile.device import resolve_device
     from explorer.profile.runtimes import require_runtime
     from explorer.proxy.data import load_data
@@ -80,6 +82,8 @@ def search(
     device = resolve_device(setup.device)
     for runtime in setup.runtimes:
         require_runtime(runtime, device)
+    if device.type == "cpu":
+        require_cores(setup.threads)
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
@@ -99,6 +103,8 @@ def search(
         seed=seed,
     )
     opened = open_study(study or space.name, storage, plan, make_sampler(sampler, seed))
+    if on_open is not None:
+        on_open(opened)
     # a sampler begun again from its seed would repeat its first proposals
     opened.sampler = make_sampler(sampler, (seed + 1_000_003 * len(opened.get_trials(deepcopy=False))) % 2**32)
     presets: list[Any] = []

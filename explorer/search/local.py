@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import threading
 import time
@@ -24,6 +23,7 @@ from explorer.record import TrialRecord
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
+from explorer.storage import study_key
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -222,12 +222,6 @@ class RunningFront:
             return False
         self.points = [p for p in self.points if not all(a <= b for a, b in zip(point, p, strict=True))] + [point]
         return True
-
-
-def study_key(study: optuna.Study) -> str:
-    """A name for the lock on a study: the same for every process of this machine that opens it."""
-    url = getattr(study._storage, "url", None) or getattr(getattr(study._storage, "_backend", None), "url", "")
-    return "study-" + hashlib.sha256(f"{url}\n{study.study_name}".encode()).hexdigest()[:16]
 
 
 def _refuse_second(name: str) -> Callable[[int | None], None]:

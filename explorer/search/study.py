@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from explorer.evaluate import training_precision
+from explorer.frame import trial_record
 from explorer.limits import Limits
 from explorer.metrics import metric, metrics
 from explorer.proxy.train import TrainSettings
@@ -59,7 +60,7 @@ class Plan:
             "data": {"source": self.data, "fingerprint": self.data_fingerprint},
             "proxy": {**self.settings.model_dump(), "precision": training_precision(str(device))},
             "conditions": {
-                **asdict(self.setup),
+                "precision": self.setup.precision,
                 "runtimes": list(self.setup.runtimes),
                 "batch_sizes": list(self.setup.batch_sizes),
                 "protocol": PROTOCOL,
@@ -151,8 +152,7 @@ def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple
     """Close the trials that a killed process left running, and enqueue again what they tried."""
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         trial = Trial(study, frozen._trial_id)
-        stored = frozen.user_attrs.get(ATTRIBUTE)
-        record = None if stored is None else TrialRecord.model_validate(stored)
+        record = trial_record(frozen)
         if record is None or record.status == "interrupted":
             retry(study, trial, space, frozen)
             continue
@@ -243,7 +243,6 @@ def records(study: optuna.Study) -> dict[int, TrialRecord]:
     """The records of a study's finished trials, by number."""
     found = {}
     for trial in study.get_trials(deepcopy=False):
-        stored = trial.user_attrs.get(ATTRIBUTE)
-        if stored is not None and trial.state.is_finished():
-            found[trial.number] = TrialRecord.model_validate(stored)
+        if trial.state.is_finished() and (record := trial_record(trial)) is not None:
+            found[trial.number] = record
     return found

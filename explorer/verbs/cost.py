@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from explorer.options import BatchSize, By, Device, Json, Precision, PrecisionName, Runtime, Storage, Study, Threads
+from explorer.options import (
+    BatchSize,
+    By,
+    Device,
+    Json,
+    Precision,
+    PrecisionName,
+    Runtime,
+    Storage,
+    Study,
+    Threads,
+    TimeLimit,
+)
 from explorer.show import print_json
 from explorer.show_profile import print_profile, profile_json
 from explorer.verbs.of_study import architecture_of
@@ -24,6 +36,7 @@ def profile(
     batch_size: BatchSize = 1,
     runtime: Runtime = "eager",
     threads: Threads = 1,
+    time_limit: TimeLimit = 10.0,
     by: Annotated[By, typer.Option(help="Rows of the table, and the parts that are timed.")] = By.stage,
     verify: Annotated[bool, typer.Option("--verify", help="Count again on the built network, with fvcore.")] = False,
     json: Json = False,
@@ -39,6 +52,7 @@ def profile(
         batch_size=batch_size,
         runtime=runtime,
         threads=threads,
+        time_limit_s=time_limit,
         verify=verify,
         by=by.value,
     )

@@ -47,9 +47,9 @@ def measure(
     from explorer.measure import measure as run
     from explorer.setup import Setup
 
-    setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtimes), threads)
+    setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtimes), threads, time_limit)
     try:
-        rows = run(architectures, out, setup=setup, time_limit_s=time_limit)
+        rows = run(architectures, out, setup=setup)
     except KeyboardInterrupt:
         print(f"interrupted: what is finished is in {out}, the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -70,6 +70,7 @@ def attach(
     """Join measurements of other devices to a study, by architecture; they are objectives of `front` then."""
     from explorer.attach import attach as join
     from explorer.measurements import read_measurements
+    from explorer.results import coverage, frame
 
     rows = [row for path in files for row in read_measurements(path)]  # all of them read before one is written
     loaded = load(study, storage, writable=True)
@@ -81,9 +82,12 @@ def attach(
         f"{loaded.study_name}: {found.architectures} architectures have latencies of {len(found.names)} kinds,"
         f" {found.replaced} of {found.latencies} in the place of older ones"
     ]
+    lines += [f"{found.doubtful} are doubtful, and shown only where there is no better one"] * bool(found.doubtful)
     lines += [f"{found.strangers} rows are of architectures that no trial has"] * bool(found.strangers)
     lines += [f"{found.failed} rows have an error and no latency"] * bool(found.failed)
-    lines += [f"look at them with: vitscape front --objectives accuracy,{name}" for name in found.names]
+    table = frame(loaded)
+    for name in found.names:
+        lines += [f"{name}: {coverage(table, name)}; see vitscape front --objectives accuracy,{name}"]
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
 

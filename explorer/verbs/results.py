@@ -55,6 +55,7 @@ def front(
 def trials(study: Study = None, storage: Storage = None, json: Json = False) -> None:
     """Every trial of a study."""
     from explorer import results
+    from explorer.storage import study_objectives
 
     loaded = load(study, storage)
     frame = results.frame(loaded)
@@ -62,7 +63,7 @@ def trials(study: Study = None, storage: Storage = None, json: Json = False) -> 
         print_json(rows_of(frame))
     else:
         counts = ", ".join(f"{n} {status}" for status, n in frame["status"].value_counts().items())
-        print_trials(f"{loaded.study_name}: {counts or 'no trials yet'}", frame)
+        print_trials(f"{loaded.study_name}: {counts or 'no trials yet'}", frame, study_objectives(loaded))
 
 
 def _on_front(study: optuna.Study, objectives: Sequence[str] | None) -> list[int]:
@@ -84,9 +85,14 @@ def _measure_again(study: optuna.Study, objectives: Sequence[str] | None, time_l
     from explorer.ties import almost_on_front, front_probability
 
     frame, names = results.frame(study), objectives or study_objectives(study)
-    timed = [row.name for row in results.metrics_of(frame, names) if row.column.partition("@")[0] == "latency_ms"]
+    timed = [row for row in results.metrics_of(frame, names) if row.column.partition("@")[0] == "latency_ms"]
     if not timed:
         raise InputError(f"objectives={','.join(names)}: there is no latency among them to measure again")
+    for name in (row.name for row in timed if row.column.count("/") > 1):  # named by all of its conditions
+        raise InputError(
+            f"{name}: attached to the study, not measured by it; to measure it again run vitscape measure there,"
+            " and vitscape attach"
+        )
     others = almost_on_front(frame, names, front_probability(frame, names))
     numbers = [*results.front(frame, names)["number"], *others["number"]]
     err = Console(stderr=True)
@@ -103,20 +109,20 @@ def _print_moves(again: Sequence[Again], before: Sequence[int], after: Sequence[
     """How each latency moved, how the ranks changed, and who came to the front or left it."""
     rows = []
     for key in dict.fromkeys(one.key for one in again):
-        old = sorted((one for one in again if one.key == key), key=lambda one: one.before_ms)
+        old = sorted((one for one in again if one.key == key), key=lambda one: one.before_ms or one.after_ms)
         new = sorted(old, key=lambda one: one.after_ms)
         for one in old:
             low, high = one.latency.ci95_ms
             now = f"{one.latency.median_ms:.4g} ± {(high - low) / 2:.2g}"
-            change = f"{100 * (one.latency.median_ms / one.before_ms - 1):+.1f}"
+            before_ms = "" if one.before_ms is None else f"{one.before_ms:.4g}"
+            change = "" if one.before_ms is None else f"{100 * (one.latency.median_ms / one.before_ms - 1):+.1f}"
             ranks = " → ".join(dict.fromkeys(str(order.index(one) + 1) for order in (old, new)))
             here, there = one.number in before, one.number in after
             news = [{(True, False): "leaves the front", (False, True): "comes to the front"}.get((here, there), "")]
             if one.latency.verdict != "ok":
                 news.append(f"{'' if one.kept else 'not kept, '}{one.latency.verdict}: {one.latency.reason}")
-            row = [str(one.number), key, f"{one.before_ms:.4g}", now, change, ranks, "; ".join(filter(None, news))]
-            rows.append(row)
-    headings = [">Trial", "Runtime, batch", ">Before, ms", ">Again, ms", ">Change, %", ">Rank", ""]
+            rows.append([str(one.number), key, before_ms, now, change, ranks, "; ".join(filter(None, news))])
+    headings = [">Trial", "Runtime,\nbatch", ">Before,\nms", ">Again,\nms", ">Change,\n%", ">Rank", ""]
     if rows:
         print_rows("Measured again, side by side", headings, rows)
         console().print()

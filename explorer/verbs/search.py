@@ -30,6 +30,7 @@ from explorer.options import (
     Storage,
     Study,
     Threads,
+    TimeLimit,
     Trials,
     WithPresets,
     listed,
@@ -51,6 +52,7 @@ def search(
     batch_sizes: BatchSizes = "1",
     runtime: Runtimes = "eager",
     threads: Threads = 1,
+    time_limit: TimeLimit = 10.0,
     objectives: Objectives = "accuracy,latency",
     max_latency: MaxLatency = None,
     max_macs: MaxMacs = None,
@@ -72,7 +74,7 @@ def search(
     from search_spaces.space import load_space
 
     limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
-    setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtime), threads)
+    setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtime), threads, time_limit)
     loaded = load_space(space)
     try:
         settings = TrainSettings(epochs=epochs, stop_epoch=stop_epoch)
@@ -81,11 +83,10 @@ def search(
         name = str(first["loc"][0]).replace("_", "-") + "=" + str(first["input"]) + ": " if first["loc"] else ""
         raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
     url = storage or os.environ.get("VITSCAPE_STORAGE") or STORAGE
-    name = study or loaded.name
     try:
         found = run(
             loaded,
-            study=name,
+            study=study,
             storage=url,
             trials=trials if trials is not None or hours is not None else 100,
             hours=hours,
@@ -97,10 +98,9 @@ def search(
             sampler=sampler,
             seed=seed,
             with_presets=with_presets,
+            on_open=lambda opened: remember(opened.study_name, url),
         )
     except KeyboardInterrupt:
-        remember(name, url)
         print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
-    remember(name, url)
     print_front(found, as_json=False)
