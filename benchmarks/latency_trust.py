@@ -4,7 +4,8 @@
 
 Repeatability is the coefficient of variation of the reported median over repeats of five networks, their turns
 interleaved; coverage, how often the median of one repeat lies in the interval of another. Agreement is the ratio to the
-median of torch.utils.benchmark (and on a GPU of triton.testing.do_bench) on the same prepared network, in turns.
+median of torch.utils.benchmark (and on a GPU of triton.testing.do_bench) on the same network, in turns, bound to a core
+like ours.
 Stacking: the time of k equal blocks over k/8 times that of eight. Isolation: the figure while another process trains on
 the same device, beside the idle one: a foreign process, and a training that holds Vitscape's lease. Goals are printed
 with each table; a miss is printed as one.
@@ -30,6 +31,7 @@ from torch import nn
 
 from explorer.profile.device import device_name, resolve_device
 from explorer.profile.latency import Subject, measure, measure_together
+from explorer.profile.quiet import undisturbed
 from explorer.profile.runtimes import example_images, prepare_eager
 from explorer.record import Latency
 from search_spaces import build, load_space, preset
@@ -156,7 +158,8 @@ def agreement(device: str, repeats: int) -> None:
             for _ in range(repeats):
                 mine.append(measure(network, image_size=architecture.image_size, device=device))
                 example = example_images(1, 3, architecture.image_size, where)
-                theirs.append(their(prepare_eager(network, example, "fp32")))
+                with undisturbed(where, 1):  # bound to the least busy core, as ours is
+                    theirs.append(their(prepare_eager(network, example, "fp32")))
             ratios = [one.median_ms / other for one, other in zip(mine, theirs, strict=True)]
             raw = [ratio * (one.correction or 1) for ratio, one in zip(ratios, mine, strict=True)]
             made.add_row(

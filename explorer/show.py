@@ -180,7 +180,8 @@ def print_front(study: optuna.Study, as_json: bool, objectives: Sequence[str] | 
     volume = results.hypervolume(frame, objectives)
     reference = ", ".join(f"{name} {value:.4g}" for name, value in volume.attrs["reference"].items())
     timed = [name for name in objectives if name.partition("@")[0] == "latency"] or ["latency"]
-    footer = [results.conditions(frame, name) for name in timed]
+    known = ((results.conditions(frame, name), results.coverage(frame, name)) for name in timed)
+    footer = [f"{where} · {measured}" for where, measured in known if where]
     footer.append(f"hypervolume {volume.iloc[-1]:.4g} to the reference {reference}")
     sure, tied = front_probability(frame, objectives), ties(frame, objectives)
     beside = {">On\nfront": {int(trial): f"{sure[trial]:.2f}" for trial in sure.index}}
