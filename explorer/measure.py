@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from explorer.failure import out_of_memory
 from explorer.measurements import Measurement, read_measurements, write_measurements
 from explorer.record import Conditions
 from explorer.setup import Setup, Target
+from explorer.show import progress_bar
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.shipped import find
@@ -222,21 +222,9 @@ class _Progress:
 
     def __init__(self, console: Console | None, total: int, done: int) -> None:
         self.console = console or Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("[bold]measuring"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[step]}"),
-            console=self.console,
-            transient=True,
-            auto_refresh=False,
-            disable=not self.console.is_terminal,
-        )
+        self.bar = progress_bar(self.console, auto_refresh=False, disable=not self.console.is_terminal)
         self.total, self.done = total, done
-        self.task = self.bar.add_task("", total=total, completed=done, step="")
+        self.task = self.bar.add_task("measuring", total=total, completed=done, step="")
 
     def __enter__(self) -> _Progress:
         if self.done:

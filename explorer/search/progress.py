@@ -7,13 +7,12 @@ from types import TracebackType
 import optuna
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from explorer.metrics import metrics
 from explorer.record import Evaluation, TrialRecord
 from explorer.results import what
 from explorer.search.study import Plan
-from explorer.show import short_count
+from explorer.show import progress_bar, short_count
 from explorer.storage import hide_password
 
 MARKS = {
@@ -58,18 +57,7 @@ class SearchProgress:
 
     def __init__(self, console: Console, study: optuna.Study, objectives: tuple[str, ...], total: int | None) -> None:
         self.console, self.study, self.objectives = console, study, metrics(objectives)
-        self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[step]}"),
-            console=console,
-            transient=True,
-            refresh_per_second=4,  # each refresh takes time from what is being timed
-        )
+        self.bar = progress_bar(console, refresh_per_second=4)  # each refresh takes time from what is being timed
         self.task = self.bar.add_task(escape(study.study_name), total=total, step="")
 
     def __enter__(self) -> SearchProgress:
