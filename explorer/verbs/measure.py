@@ -79,8 +79,8 @@ def attach(
         print_json(asdict(found))
         return
     lines = [
-        f"{loaded.study_name}: {found.architectures} architectures have latencies of {len(found.names)} kinds,"
-        f" {found.replaced} of {found.latencies} in the place of older ones"
+        f"{loaded.study_name}: {found.latencies} latencies of {found.architectures} architectures attached,"
+        f" {found.replaced} of them in the place of older ones"
     ]
     lines += [f"{found.doubtful} are doubtful, and shown only where there is no better one"] * bool(found.doubtful)
     lines += [f"{found.strangers} rows are of architectures that no trial has"] * bool(found.strangers)
