@@ -507,7 +507,7 @@ def test_attached_latencies_are_a_front_of_their_own(run: Run, tmp_path: Path) -
 
     write_measurements(tmp_path / "c.jsonl", [measurement(8, 0.5)])
     status, out, _ = run("attach", "c.jsonl")
-    assert "1 of 1 in the place of older ones" in out
+    assert "1 of them in the place of older ones" in out
     front = json.loads(run("front", "--objectives", f"accuracy,{GPU_NAME}", "--json")[1])
     assert [row["number"] for row in front] == [0, 1, 2]
 
