@@ -5,7 +5,7 @@ Each architecture has one user attribute of the study, since a finished trial's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import optuna
 from pydantic import TypeAdapter, ValidationError
@@ -33,9 +33,12 @@ def add_latencies(study: optuna.Study, architecture_id: str, found: Iterable[Lat
 
 def added_latencies(study: optuna.Study) -> dict[str, tuple[Latency, ...]]:
     """The latencies kept so, by architecture id."""
-    return {
-        key.removeprefix(PREFIX): _read(key, value) for key, value in study.user_attrs.items() if key.startswith(PREFIX)
-    }
+    return latencies_in(study.user_attrs)
+
+
+def latencies_in(attributes: Mapping[str, object]) -> dict[str, tuple[Latency, ...]]:
+    """As added_latencies, of a study's user attributes."""
+    return {key.removeprefix(PREFIX): _read(key, value) for key, value in attributes.items() if key.startswith(PREFIX)}
 
 
 def _key(latency: Latency) -> tuple[object, ...]:

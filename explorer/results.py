@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import moocore
 import numpy as np
@@ -24,12 +24,13 @@ from explorer.frame import (
     verdict_column,
     what,
 )
-from explorer.metrics import MetricError
+from explorer.metrics import Metric, MetricError
 
 __all__ = [
     "COLUMNS",
     "OBJECTIVES",
     "best_under",
+    "candidate_points",
     "candidates",
     "conditions",
     "coverage",
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 OBJECTIVES = ("accuracy", "latency")
+Points: TypeAlias = NDArray[np.float64]
+FIRST_BLOCK = 32  # points that are compared with an archive at once; twice as many each time
 REFERENCE_MARGIN = 1.1  # default reference point: this times the worst cost seen
 
 
@@ -57,10 +60,8 @@ def front(frame: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> pd.Dat
     Complete trials alone count, each architecture once, and only with all objectives measured. Of several architectures
     with the very same objectives the earliest trial stays.
     """
-    rows = candidates(frame, objectives)
-    if rows.empty:
-        return rows
-    best: pd.DataFrame = rows[moocore.is_nondominated(points(rows, objectives))]
+    rows, points = candidate_points(frame, objectives)
+    best = frame.iloc[rows[moocore.is_nondominated(points)] if len(rows) else rows]
     among = metrics_of(frame, objectives)
     cost = next((row for row in among if not row.maximize), among[0])
     return best.sort_values(cost.column, kind="stable", ascending=not cost.maximize).reset_index(drop=True)
@@ -100,21 +101,21 @@ def best_under(frame: pd.DataFrame, objective: str = "accuracy", **budgets: floa
     """
     (goal,) = metrics_of(frame, [objective])
     limits = metrics_of(frame, budgets) if budgets else ()
-    rows = candidates(frame, [objective])
+    rows, _ = candidate_points(frame, [objective])
     for row in limits:
-        values = rows[row.column].to_numpy(dtype=float, na_value=np.nan)
+        values = _values(frame, row)[rows]
         rows = rows[values >= budgets[row.name] if row.maximize else values <= budgets[row.name]]
-    if rows.empty:
-        return None
-    keys = [goal, *(row for row in limits if row.column != goal.column)]
-    ranked = rows.sort_values([k.column for k in keys], ascending=[not k.maximize for k in keys], kind="stable")
-    return ranked.iloc[0]
+    for row in (goal, *limits):  # of those that are left the best in each
+        values = _values(frame, row)[rows]
+        rows = rows[values == (values.max() if row.maximize else values.min())] if len(rows) else rows
+    return frame.iloc[rows[0]] if len(rows) else None
 
 
 def find_trial(frame: pd.DataFrame, number: int) -> pd.Series[Any] | None:
     """The row of a trial by its number; None where there is none, or none with an architecture."""
-    rows = frame[(frame["number"] == number) & frame["architecture"].notna()]
-    return None if rows.empty else rows.iloc[0]
+    known = "architecture" if "architecture" in frame.columns else "id"  # both or none
+    rows = np.flatnonzero((frame["number"] == number) & frame[known].notna())
+    return frame.iloc[rows[0]] if len(rows) else None
 
 
 def reference_point(frame: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> dict[str, float]:
@@ -122,11 +123,10 @@ def reference_point(frame: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES)
 
     It moves when a worse trial arrives. To compare studies, or one study at two times, state one reference for both.
     """
-    rows = candidates(frame, objectives)
-    return {
-        row.name: 0.0 if row.maximize else float(rows[row.column].astype("float64").max() * REFERENCE_MARGIN)
-        for row in metrics_of(frame, objectives)
-    }
+    _, points = candidate_points(frame, objectives)
+    worst = points.max(axis=0) * REFERENCE_MARGIN if len(points) else np.full(points.shape[1], np.nan)
+    among = zip(metrics_of(frame, objectives), worst, strict=True)
+    return {row.name: 0.0 if row.maximize else float(cost) for row, cost in among}
 
 
 def hypervolume(
@@ -142,23 +142,40 @@ def hypervolume(
     if set(stated) != {row.name for row in rows}:
         raise MetricError(f"the reference point needs a value for each of {', '.join(row.name for row in rows)}")
     corner = np.array([-stated[row.name] if row.maximize else stated[row.name] for row in rows])
-    rows_in = candidates(frame, objectives)
-    at = dict(zip(rows_in["number"], points(rows_in, objectives), strict=True))
-    archive = np.empty((0, len(rows)))
-    volume, volumes = 0.0, []
-    numbers = frame["number"].sort_values()
-    for number in numbers:
-        point = at.get(number)
-        if point is not None and (point < corner).all() and not (archive <= point).all(axis=1).any():
-            archive = np.vstack([archive[~(point <= archive).all(axis=1)], point])
-            volume = max(volume, _volume(archive, corner))  # max: not even rounding may make it fall
-        volumes.append(volume)
+    found, points = candidate_points(frame, objectives)
+    inside = (points < corner).all(axis=1)
+    numbers = np.sort(frame["number"].to_numpy())
+    volumes = np.zeros(len(numbers))
+    at = np.searchsorted(numbers, frame["number"].to_numpy()[found[inside]])
+    for place, volume in _improvements(points[inside], corner):
+        volumes[at[place]] = volume
+    volumes = np.maximum.accumulate(volumes) if len(volumes) else volumes  # not even rounding may make it fall
     series = pd.Series(volumes, index=pd.Index(numbers, name="number"), name="hypervolume", dtype="float64")
     series.attrs["reference"] = stated
     return series
 
 
-def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
+def _improvements(points: Points, corner: Points) -> Iterator[tuple[int, float]]:
+    """The place of each point that no earlier one is at least as good as, and the hypervolume with it.
+
+    Most points never come that far: ever larger blocks of them are compared with what is there before them at once.
+    """
+    archive = np.empty((0, points.shape[1]))
+    start, size = 0, FIRST_BLOCK
+    while start < len(points):
+        block = points[start : start + size]
+        open_ones = np.ones(len(block), dtype=bool)
+        for member in archive:
+            open_ones[open_ones] = ~(member <= block[open_ones]).all(axis=1)
+        for place in np.flatnonzero(open_ones):
+            point = block[place]
+            if not (archive <= point).all(axis=1).any():
+                archive = np.vstack([archive[~(point <= archive).all(axis=1)], point])
+                yield start + int(place), _volume(archive, corner)
+        start, size = start + size, 2 * size
+
+
+def _volume(points: Points, corner: Points) -> float:
     if points.shape[1] == 1:  # moocore starts at two objectives
         return float((corner - points).max())
     return float(moocore.hypervolume(points, ref=corner))
@@ -166,14 +183,27 @@ def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
 
 def candidates(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     """Complete rows, no duplicates, all objectives finite, by number."""
-    among = metrics_of(frame, objectives)
-    values = np.column_stack([frame[row.column].to_numpy(dtype=float, na_value=np.nan) for row in among])
+    return frame.iloc[candidate_points(frame, objectives)[0]].reset_index(drop=True)
+
+
+def candidate_points(frame: pd.DataFrame, objectives: Sequence[str]) -> tuple[NDArray[np.intp], Points]:
+    """Places of the candidates' rows in the frame, by number, and their points, to minimize."""
     complete = (frame["status"] == "complete").to_numpy(dtype=bool) & ~frame["duplicate"].to_numpy(dtype=bool)
-    rows: pd.DataFrame = frame[complete & np.isfinite(values).all(axis=1)]
-    return rows.sort_values("number").reset_index(drop=True)
+    every = points(frame, objectives)
+    rows = np.flatnonzero(complete & np.isfinite(every).all(axis=1))
+    numbers = frame["number"].to_numpy()[rows]
+    if (numbers[1:] < numbers[:-1]).any():
+        rows = rows[np.argsort(numbers, kind="stable")]
+    return rows, every[rows]
 
 
-def points(rows: pd.DataFrame, objectives: Sequence[str]) -> NDArray[np.float64]:
-    """(rows, objectives), all to be minimized."""
-    columns = [(rows[m.column].to_numpy(dtype=float), m.maximize) for m in metrics_of(rows, objectives)]
+def points(rows: pd.DataFrame, objectives: Sequence[str]) -> Points:
+    """(rows, objectives), all to be minimized; NaN where missing."""
+    columns = [(_values(rows, row), row.maximize) for row in metrics_of(rows, objectives)]
     return np.column_stack([-values if maximize else values for values, maximize in columns])
+
+
+def _values(rows: pd.DataFrame, metric: Metric) -> NDArray[np.float64]:
+    """(rows,) stored numbers, NaN where missing."""
+    found: NDArray[np.float64] = rows[metric.column].to_numpy(dtype=np.float64, na_value=np.nan)
+    return found

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 import optuna
+import sqlalchemy
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
 
 from explorer.metrics import metrics
 from explorer.profile.lease import exclusive
@@ -70,6 +72,24 @@ def open_storage(url: str, *, must_exist: bool) -> RDBStorage:
             return _sqlite(path, _writer(path, url), skip_table_creation=False)
 
 
+def open_engine(url: str) -> sqlalchemy.Engine:
+    """What connects to the existing database at a URL or path, to read: each statement a transaction of its own.
+
+    A SQLite file is opened read-only, and anew for each connection, so that a file which took its place is seen.
+    """
+    path = sqlite_path(url)
+    with storage_errors(url):
+        if path is None:
+            arguments = _connect_args(url)
+            return sqlalchemy.create_engine(
+                url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_pre_ping=True
+            )
+        connect = _reader(path, url)
+        return sqlalchemy.create_engine(
+            f"sqlite:///{path}", creator=connect, isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
+
+
 def _sqlite(path: Path, connect: partial[sqlite3.Connection], *, skip_table_creation: bool) -> RDBStorage:
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=skip_table_creation)
 
@@ -104,22 +124,36 @@ def writable_study(name: str | None, url: str) -> optuna.Study:
 
 def study_record(study: optuna.Study) -> dict[str, Any]:
     """What Vitscape keeps of a study: format, space, space_name, objectives, data, conditions, limits."""
-    record = study.user_attrs.get(ATTRIBUTE)
-    if record is None:
-        raise StorageError(f"study {study.study_name!r} was not made by vitscape search: it has no record of its space")
-    if record["format"] != STUDY_FORMAT:
-        raise StorageError(f"study {study.study_name!r} is {record['format']}, this Vitscape reads {STUDY_FORMAT}")
-    return dict(record)
+    return checked_record(study.study_name, study.user_attrs.get(ATTRIBUTE))
+
+
+def checked_record(name: str, stored: Any) -> dict[str, Any]:
+    """The record that a study of this name has in its attribute; StorageError where that is none of ours."""
+    if stored is None:
+        raise StorageError(f"study {name!r} was not made by vitscape search: it has no record of its space")
+    found = stored.get("format") if isinstance(stored, dict) else None
+    if found != STUDY_FORMAT:
+        raise StorageError(f"study {name!r} is {found}, this Vitscape reads {STUDY_FORMAT}")
+    return dict(stored)
 
 
 def study_objectives(study: optuna.Study) -> tuple[str, ...]:
     """Names of the study's objectives, in the order of its trials' values: ("accuracy", "latency")."""
-    return tuple(row.name for row in metrics(study_record(study)["objectives"]))
+    return recorded_objectives(study_record(study))
+
+
+def recorded_objectives(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """As study_objectives, of a study's record."""
+    return tuple(row.name for row in metrics(record["objectives"]))
 
 
 def study_data(study: optuna.Study) -> str:
     """What the study's accuracies stand for, in words: "cues, 8 of 12 epochs"; "" where nothing is trained."""
-    record = study_record(study)
+    return recorded_data(study_record(study))
+
+
+def recorded_data(record: Mapping[str, Any]) -> str:
+    """As study_data, of a study's record."""
     if "accuracy" not in record["objectives"]:
         return ""
     epochs, stop = record["proxy"]["epochs"], record["proxy"]["stop_epoch"]
