@@ -1,0 +1,1 @@
+"""What a study teaches beyond its front: pure numbers on results frames, for pages and reports."""
