@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -20,6 +20,15 @@ Numbers: TypeAlias = NDArray[np.float64]
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 WIDTH, HEIGHT = 960, 540  # pixels; the width is a guess where the page decides it
 LEFT, RIGHT, BOTTOM = 52, 28, 54  # margins, pixels
+CLASSES = (  # colour and shape of a category: Okabe and Ito's, without what the front, the knee and references have
+    ("#E69F00", "square"),
+    ("#56B4E9", "circle"),
+    ("#009E73", "triangle-up"),
+    ("#CC79A7", "cross"),
+    ("#A08600", "triangle-down"),
+    ("#7F4FC9", "pentagon"),
+    ("#7A8B9E", "hourglass"),
+)
 
 
 @dataclass(frozen=True)
@@ -128,14 +137,26 @@ def x_axis(figure: go.Figure, metric: Metric, shown: Numbers) -> Axis:
     return axis
 
 
-def y_axis(figure: go.Figure, metric: Metric, shown: Numbers, look: Theme) -> Axis:
-    """Sets the range and title of y, with room for labels on the better side."""
+def y_axis(figure: go.Figure, metric: Metric, shown: Numbers, look: Theme, below: float = 0) -> Axis:
+    """Sets the range and title of y, with room for labels on the better side; `below` pixels under it are left free."""
     margin = figure.layout.margin
     pads = (0.06, 0.16) if metric.maximize else (0.16, 0.06)
-    axis = _axis(metric, shown, pads, figure.layout.height - margin.t - margin.b)
+    axis = _axis(metric, shown, pads, figure.layout.height - margin.t - margin.b - below)
     figure.update_yaxes(**_scale(axis, most=int(axis.pixels // 30)))
     y_title(figure, look, _axis_title(axis))
     return axis
+
+
+def called(metric: Metric, data: str) -> Metric:
+    """The metric as it is to be called beside its study's data: accuracy names the epochs of the proxy's training.
+
+    >>> called(METRICS["accuracy"], "cues, 8 of 12 epochs").label
+    'Top-1 (proxy, 8 of 12 epochs)'
+    """
+    epochs = data.rpartition(", ")[2]
+    if metric.name != "accuracy" or not epochs.endswith("epochs"):
+        return metric
+    return replace(metric, label=f"Top-1 (proxy, {epochs})")
 
 
 def _axis(metric: Metric, shown: Numbers, pads: tuple[float, float], pixels: float) -> Axis:

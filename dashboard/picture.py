@@ -19,6 +19,7 @@ from explorer.results import frame
 from explorer.storage import StorageError, load_study, study_data, study_objectives, study_record
 
 FORMATS = (".svg", ".png", ".pdf", ".html")
+OFFLINE = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}  # a picture shares itself with nobody
 
 
 class PictureError(ValueError):
@@ -32,7 +33,7 @@ def write_picture(figure: go.Figure, out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".html":
-            figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False})
+            figure.write_html(out, include_plotlyjs=True, config=OFFLINE)
         else:
             out.write_bytes(_drawn(figure, out.suffix[1:]))
     except OSError as error:

@@ -1,12 +1,13 @@
 """Returns the figure of a Pareto front.
 
 The colours hold on white, on black and for colour-blind readers, and every class has a shape of its own: the front a
-stepped line with full circles, the knee a ring, published models diamonds, dominated trials small pale circles.
+stepped line with full circles, the knee a ring, the best under a budget a square ring, published models diamonds,
+dominated trials small pale circles, those that tie with the front open ones, the chosen trial a star.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -14,12 +15,16 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.canvas import HEIGHT, THEMES, Axis, Numbers, Theme, ThemeName, empty, framed, x_axis, y_axis
-from dashboard.labels import label_cloud, label_front, label_published, mark_knee
+from dashboard.canvas import BOTTOM, HEIGHT, THEMES, Axis, Theme, ThemeName, empty, framed, x_axis, y_axis
+from dashboard.figures import lanes
+from dashboard.figures.density import density_image, plot_places
+from dashboard.figures.labels import label_front, label_published, label_rows, mark_budget, mark_knee
+from dashboard.figures.landscape import Landscape, extent, landscape
+from dashboard.figures.marks import Classes, classes, interval, markers
 from explorer import results
-from explorer.metrics import METRICS, Metric, MetricError
 
 NARROW = 600  # pixels of axis, below which markers shrink
+CROWDED = 60  # members of a front, from which they do
 
 
 def pareto_front(
@@ -38,89 +43,154 @@ def pareto_front(
     ("cues, 8 epochs"); the conditions of the latencies are added to it. `width` in pixels for a picture, None to fill a
     page.
     """
-    y, x = _axes(frame, objectives)
+    return front_of(
+        landscape(frame, objectives, data=data), data=data, title=title, theme=theme, width=width, height=height
+    )
+
+
+def front_of(
+    scene: Landscape,
+    *,
+    data: str = "",
+    title: str | None = None,
+    color: str | None = None,
+    color_label: str = "",
+    intervals: bool = True,
+    budget: float | None = None,
+    under: pd.Series[Any] | None = None,
+    chosen: pd.Series[Any] | None = None,
+    references: pd.DataFrame | None = None,
+    theme: ThemeName = "light",
+    width: int | None = None,
+    height: int = HEIGHT,
+) -> go.Figure:
+    """The figure of a landscape, coloured by a column of its frame.
+
+    `budget` is in the stored unit of x and `under` the best trial within it; `chosen` is a trial to mark wherever it
+    lies; `references` are published models by name, cost on x (`value`, stored unit) and `text`, which stand on the
+    cost axis alone, since their accuracy is on no scale of the study's.
+    """
+    x, y, best = scene.x, scene.y, scene.best
     look = THEMES[theme]
-    best = results.front(frame, objectives).sort_values(x.column, kind="stable")
     if best.empty:
         return empty(f"No complete trial with {y.name} and {x.name} yet: let the search run on.", look, width, height)
-    measured = frame[[x.column, y.column]].notna().all(axis=1)
-    shown = frame[(frame["status"] == "complete") & ~frame["duplicate"] & measured]
-    timed = [row.name for row in (y, x) if results.interval_columns(row)]
-    conditions = " against ".join(dict.fromkeys(results.conditions(shown, name) for name in timed))
-    heading = (
-        title or f"{len(best)} of {len(shown)} architectures {'is' if len(best) == 1 else 'are'} on the Pareto front"
-    )
-    figure = framed(heading, " · ".join(part for part in (data, conditions) if part), look, width, height)
-    across = x_axis(figure, x, _extent(shown, best, x))
-    up = y_axis(figure, y, _extent(shown, best, y), look)
+    heading = f"{len(best):,} of {scene.count:,} architectures {'is' if len(best) == 1 else 'are'} on the Pareto front"
+    subtitle = " · ".join(part for part in (data, scene.conditions) if part)
+    figure = framed(title or heading, subtitle, look, width, height)
+    across = x_axis(figure, x, _across(scene, references))
+    kinds = None if color is None else classes(_coloured(scene), color, color_label or color, look, theme)
+    if kinds is not None:
+        _make_legend(figure, kinds, look, across.pixels)
+    below = lanes.rows(scene, references, across)
+    figure.update_layout(height=figure.layout.height + lanes.height(below))
+    up = y_axis(figure, y, extent(scene, y, 1), look, below=lanes.height(below))
 
-    cloud = shown[~shown["number"].isin(best["number"]) & shown["preset"].isna()]
-    figure.add_trace(_markers(cloud, across, up, "dominated", size=6, color=look.cloud, opacity=0.5))
+    if len(scene.cloud):
+        _add_cloud(figure, scene, across, up, look)
+    tied = scene.tied
+    plain = scene.dominated[~scene.dominated["number"].isin(tied["number"])]
+    plain = plain[plain["preset"].isna()]
+    small: dict[str, Any] = {"size": 6, "color": look.cloud}
+    if kinds is not None:
+        small = {"size": 7, **_marks(kinds, plain, look.muted, 0.5)}
+    opacity = 0.5 if kinds is None else 0.75
+    figure.add_trace(markers(plain, across, up, "dominated", scene.texts, opacity, **small))
+    if len(tied):
+        ring: dict[str, Any] = {"size": 9, "symbol": "circle-open", "color": look.front, "line": {"width": 1.6}}
+        if kinds is not None:
+            ring = {"size": 8, **_marks(kinds, tied, look.front, 1)}
+        figure.add_trace(markers(tied, across, up, "ties with the front", scene.texts, **ring))
     figure.add_trace(_step(best, across, up, look))
-    dots = _markers(
-        best,
-        across,
-        up,
-        "Pareto front",
-        size=9 if across.pixels > NARROW else 7,
-        color=look.front,
-        line={"width": 1.2, "color": look.paper},
-    )
-    figure.add_trace(dots.update(error_x=_interval(best, x, look), error_y=_interval(best, y, look)))
-    published = shown[shown["preset"].notna()]
-    figure.add_trace(_markers(published, across, up, "published", size=10, color=look.reference, symbol="diamond"))
+    size = 9 if across.pixels > NARROW and len(best) < CROWDED else 7
+    dot: dict[str, Any] = {"size": size, "color": look.front, "line": {"width": 1.2, "color": look.paper}}
+    if kinds is not None:
+        dot = {"size": size + 2, **_marks(kinds, best, look.front, 2)}
+    dots = markers(best, across, up, "Pareto front", scene.texts, **dot)
+    if intervals:
+        dots.update(error_x=interval(best, x, look), error_y=interval(best, y, look))
+    figure.add_trace(dots)
+    published = scene.published
+    diamond: dict[str, Any] = {"size": 10, "color": look.reference, "symbol": "diamond"}
+    figure.add_trace(markers(published, across, up, "published", scene.texts, **diamond))
+    _add_misfits(figure, scene, across, up, look)
+    lanes.draw(figure, below, across, look)
     taken = label_published(figure, published, across, up, look)
-    label_cloud(figure, cloud, across, up, look, taken)
+    if budget is not None:
+        taken += mark_budget(figure, budget * x.scale, across, up, look)
+    others = pd.concat([scene.dominated, best]) if len(tied) else scene.dominated
+    taken += label_rows(figure, tied, others, across, up, "ties with the front", look.front, look, taken)
+    label_rows(figure, plain, scene.dominated, across, up, "dominated", look.cloud, look, taken)
     label_front(figure, best, across, up, look)
-    knee = results.knee(frame, objectives)
-    if knee is not None and len(best) > 2:  # of two points neither is a knee
-        mark_knee(figure, knee, best, across, up, look)
-    return figure
+    if scene.knee is not None:
+        mark_knee(figure, scene.knee, best, across, up, look)
+    if under is not None:
+        _ring(figure, under, across, up, "best under the budget", size=21, color=look.knee, symbol="square-open")
+    if chosen is not None and not pd.isna(chosen.get(x.column)) and not pd.isna(chosen.get(y.column)):
+        star = {"size": 15, "color": look.ink, "symbol": "star", "line": {"width": 1, "color": look.paper}}
+        _ring(figure, chosen, across, up, "chosen", **star)
+    for trace in figure.data:
+        trace.showlegend = bool(trace.showlegend)  # the others are named where they are
+    return figure.update_layout(meta={"alt": _alt(scene, across, up, budget, under)})
 
 
-def _axes(frame: pd.DataFrame, objectives: Sequence[str]) -> tuple[Metric, Metric]:
-    """(y, x): a cost is on x."""
-    rows = results.metrics_of(frame, objectives)
-    if len(rows) != 2:
-        raise MetricError(f"a front is drawn of two objectives, not of {', '.join(objectives)}")
-    first, second = rows
-    return (second, first) if second.maximize else (first, second)
+def _across(scene: Landscape, references: pd.DataFrame | None) -> Any:
+    """Displayed numbers that x has to hold."""
+    shown = [extent(scene, scene.x, 0)]
+    if references is not None:
+        shown.append(references["value"].to_numpy(dtype=float) * scene.x.scale)
+    shown.append(scene.beside[scene.x.column].to_numpy(dtype=float, na_value=np.nan) * scene.x.scale)
+    return np.concatenate(shown)
 
 
-def _extent(shown: pd.DataFrame, best: pd.DataFrame, metric: Metric) -> Numbers:
-    """All displayed numbers that the axis has to hold: the points, and the ends of the front's intervals."""
-    stored = [shown[metric.column].to_numpy(dtype=float)]
-    for end in results.interval_columns(metric) or ():
-        stored.append(best[end].dropna().to_numpy(dtype=float))
-    return np.concatenate(stored) * metric.scale
+def _coloured(scene: Landscape) -> pd.DataFrame:
+    return pd.concat([scene.best, scene.dominated])
 
 
-def _markers(rows: pd.DataFrame, x: Axis, y: Axis, name: str, opacity: float = 1, **marker: Any) -> go.Scatter:
-    shown = results.metrics_of(rows, dict.fromkeys([*METRICS, *results.latencies(rows)]))
-    return go.Scatter(
-        x=x.numbers(rows),
-        y=y.numbers(rows),
-        mode="markers",
-        name=name,
-        marker=marker,
-        opacity=opacity,
-        cliponaxis=False,
-        customdata=rows["number"],
-        hovertext=[_hover(row, shown) for row in rows.to_dict("records")],
-        hovertemplate="%{hovertext}<extra></extra>",
+def _marks(kinds: Classes, rows: pd.DataFrame, outline: str, width: float) -> dict[str, Any]:
+    colors, shapes = kinds.of(rows)
+    return {"color": colors, "symbol": shapes, "line": {"color": outline, "width": width}}
+
+
+def _make_legend(figure: go.Figure, kinds: Classes, look: Theme, pixels: float) -> None:
+    """Puts what the colours mean below the chart, in room of its own."""
+    layout = figure.layout
+    room = kinds.height(pixels)
+    figure.update_layout(margin={"b": layout.margin.b + room}, height=layout.height + room)
+    for trace in kinds.legend:
+        figure.add_trace(trace)
+    title = {"text": escape(kinds.label), "font": {"color": look.muted, "size": 12}}
+    if kinds.bar:
+        place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top"}
+        figure.add_annotation(**title, **place, showarrow=False, yshift=-BOTTOM)
+        figure.update_layout(coloraxis=dict(kinds.bar))
+        return
+    place = {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}
+    fixed = {"itemclick": False, "itemdoubleclick": False, "font": {"size": 12}, "bgcolor": "rgba(0,0,0,0)"}
+    figure.update_layout(showlegend=True, legend={**place, **fixed, "title": title | {"side": "top"}})
+
+
+def _add_cloud(figure: go.Figure, scene: Landscape, x: Axis, y: Axis, look: Theme) -> None:
+    """Draws the dominated trials far from the front as a picture of how dense they lie."""
+    places = (plot_places(scene.cloud[:, 0], x), plot_places(scene.cloud[:, 1], y))
+    room = (x.low, x.high), (y.low, y.high)
+    figure.add_layout_image(density_image(*places, *room, look.cloud, pixels=(x.pixels, y.pixels)))
+
+
+def _add_misfits(figure: go.Figure, scene: Landscape, x: Axis, y: Axis, look: Theme) -> None:
+    """Draws infeasible and failed trials of which y is known, too, at their place."""
+    known = scene.beside[scene.beside[y.metric.column].notna()]
+    if len(known):
+        cross: dict[str, Any] = {"size": 7, "symbol": "x-thin", "line": {"width": 1.6, "color": look.muted}}
+        figure.add_trace(markers(known, x, y, "infeasible or failed", scene.texts, 0.8, **cross))
+
+
+def _ring(figure: go.Figure, row: pd.Series[Any], x: Axis, y: Axis, name: str, **marker: Any) -> None:
+    """Marks one trial with a shape around or over its point."""
+    marker.setdefault("line", {"width": 2.2})
+    place = [[float(row[axis.metric.column]) * axis.metric.scale] for axis in (x, y)]
+    figure.add_trace(
+        go.Scatter(x=place[0], y=place[1], mode="markers", name=name, marker=marker, hoverinfo="skip", cliponaxis=False)
     )
-
-
-def _hover(row: dict[Hashable, Any], shown: Sequence[Metric]) -> str:
-    """What a point is, in lines."""
-    preset = "" if pd.isna(row["preset"]) else f" · {escape(row['preset'])}"
-    lines = [f"<b>trial {row['number']}</b>{preset}", escape(row["what"])]
-    for metric in shown:
-        if not pd.isna(row[metric.column]):
-            ends = [f"{row[end]:.3g}" for end in results.interval_columns(metric) or ()]
-            interval = f" [{', '.join(ends)}]" * bool(ends)
-            lines.append(f"{escape(metric.label)}: {metric.text(row[metric.column])}{interval}")
-    return "<br>".join(lines)
 
 
 def _step(best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> go.Scatter:
@@ -131,11 +201,20 @@ def _step(best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> go.Scatter:
     return go.Scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.6, hoverinfo="skip")
 
 
-def _interval(rows: pd.DataFrame, metric: Metric, look: Theme) -> dict[str, Any]:
-    """Error bars, where the metric has an interval."""
-    ends = results.interval_columns(metric)
-    if ends is None:
-        return {"visible": False}
-    middle, low, high = rows[metric.column], rows[ends[0]], rows[ends[1]]
-    style = {"color": look.front, "thickness": 1.4, "width": 4}
-    return {"type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low, **style}
+def _alt(scene: Landscape, x: Axis, y: Axis, budget: float | None, under: pd.Series[Any] | None) -> str:
+    """The main numbers in words."""
+    across, up = x.metric, y.metric
+
+    def said(row: pd.Series[Any]) -> str:
+        return f"{up.text(float(row[up.column]))} at {across.text(float(row[across.column]))}"
+
+    first, last = scene.best.iloc[0], scene.best.iloc[-1]
+    text = f"{up.label} against {across.label} of {scene.count:,} architectures."
+    text += f" The Pareto front has {len(scene.best):,}"
+    text += f", from {said(first)} to {said(last)}." if len(scene.best) > 1 else f": {said(first)}."
+    if scene.knee is not None:
+        text += f" Its knee is trial {scene.knee['number']}: {said(scene.knee)}."
+    if budget is not None:
+        found = "none" if under is None else f"trial {under['number']}, {said(under)}"
+        text += f" Best under {across.text(budget)}: {found}."
+    return text
