@@ -4,14 +4,17 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := --study demo --storage runs/demo.db
 
-.PHONY: search test lint lock picture clean
+.PHONY: search dashboard test lint lock picture clean
 
 search: $(READY)  ## a real search of tiny_32, its front as a table, and pareto/*.yaml
 	$(BIN)/vitscape search tiny_32 $(DEMO) --trials 16 --max-macs 2.5M --stop-epoch 3
 	$(BIN)/vitscape export $(DEMO) --front --out pareto
 
-test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+dashboard: $(READY)  ## the study that `make search` made, in the browser
+	$(BIN)/vitscape dashboard demo --storage runs/demo.db
+
+test: $(READY)  ## the browser's tests, one after another, beside all others
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from explorer.verbs.cost import profile
+from explorer.verbs.dashboard import dashboard, report
 from explorer.verbs.export import export
 from explorer.verbs.measure import attach, measure
 from explorer.verbs.predict import predict
@@ -23,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (search, front, trials, profile, measure, attach, predict, export, spaces, presets, count):
+VERBS = (search, front, trials, dashboard, report, profile, measure, attach, predict, export, spaces, presets, count)
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -1,0 +1,109 @@
+"""The frame around every page: the study's chooser, what is new in the storage, and the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import data, state
+from dashboard.text import plain
+from search_spaces.errors import InputError
+
+DEFAULT = "explore"
+HERE = Path(__file__).parent
+PAGES = HERE / "screens"  # streamlit runs what is in a folder called pages by itself
+STYLE = """
+.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}
+@media (max-width: 768px) {.stMainBlockContainer {padding-top: 4.5rem}}
+"""  # less empty paper than streamlit's; on a phone its header covers the top
+TITLES = {  # file: title, icon
+    DEFAULT: ("Explore", ":material/scatter_plot:"),
+    "overview": ("Overview", ":material/dashboard:"),
+    "architecture": ("Architecture", ":material/account_tree:"),
+    "compare": ("Compare", ":material/compare_arrows:"),
+    "search": ("Search", ":material/trending_up:"),
+    "design_space": ("Design space", ":material/landscape:"),
+    "devices": ("Devices", ":material/memory:"),
+    "trials": ("Trials", ":material/table_rows:"),
+}
+
+
+def main() -> None:
+    st.set_page_config(layout="wide", page_icon=(HERE / "icon.svg").read_text(encoding="utf-8"))
+    st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
+    st.html(f"<style>{STYLE}</style>")
+    pages = {
+        name: st.Page(PAGES / f"{name}.py", title=title, icon=icon, url_path=name, default=name == DEFAULT)
+        for name, (title, icon) in TITLES.items()
+    }
+    page = st.navigation(list(pages.values()))
+    names = _choose_study()
+    if len(names) > 1 and not _opened() and page is pages[DEFAULT]:
+        st.switch_page(pages["overview"], query_params={})
+    state.restore()
+    if names:
+        with st.sidebar:
+            _news()
+    else:
+        _wait_for_studies()
+    page.run()
+
+
+def _opened() -> bool:
+    """Whether a study was asked for, by the command line, by the link or by an earlier choice of this session."""
+    before = st.session_state.setdefault("_opened", data.source().study is not None or "study" in st.query_params)
+    st.session_state["_opened"] = True
+    return bool(before)
+
+
+@st.fragment(run_every=data.POLL_SECONDS)
+def _wait_for_studies() -> None:
+    """Looks every few seconds whether the storage has a study by now."""
+    if data.studies()["readable"].any():
+        st.rerun()
+
+
+def _choose_study() -> list[str]:
+    """Draws the chooser; the names of the studies that can be shown."""
+    try:
+        table = data.studies()
+    except InputError as error:
+        data.stop("The storage cannot be read.", plain(error))
+    names = [str(name) for name in table.loc[table["readable"], "name"]]
+    if not names:
+        return []
+    first = data.source().study
+    index = names.index(first) if first in names else 0
+    with st.sidebar:
+        st.selectbox("Study", names, index=index, key="study", bind="query-params")
+        st.text(data.source().storage.shown)
+    return names
+
+
+@st.fragment(run_every=data.POLL_SECONDS)
+def _news() -> None:
+    """Says how many trials there are, looking every few seconds, and offers the new ones."""
+    try:
+        counts = data.counts(data.chosen_study())
+        new = data.behind()
+    except InputError as error:
+        st.warning(f"The storage cannot be read just now: {plain(error)}")
+        return
+    running = f" · {counts.running:,} running" if counts.running else ""
+    st.caption(f"{counts.finished:,} finished{running}")
+    follow = st.toggle(
+        "Follow the search", key=data.FOLLOW, help="Show new trials as they come", persist_state="session"
+    )
+    waiting = data.waiting()  # there is nothing yet that could move under anyone's hands
+    if new and (follow or waiting):
+        data.refresh()
+        st.rerun()
+    if new and st.button(
+        f"Show {new:,} new trial{'s' * (new > 1)}", icon=":material/refresh:", type="primary", key="news"
+    ):
+        data.refresh()
+        st.rerun()
+
+
+main()
