@@ -174,8 +174,8 @@ def _flat_card(pen: Pen, y: float, inner: float, network: Architecture, index: i
     norm = f"{ACTIVATIONS[stage.activation]}, {NORMS[stage.norm]}"
     lines = [
         f"{stage.width} channels",
-        first + ", dw 3×3 before" * stage.local,
-        ", ".join(details),
+        first,
+        ", ".join([*details, *["dw 3×3 before"] * stage.local]),
         f"FFN ×{stage.ffn_ratio:.3g}, {norm}",
         ", ".join(share(network, index)),
     ]

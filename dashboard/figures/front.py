@@ -128,6 +128,9 @@ def front_of(
     if chosen is not None and not pd.isna(chosen.get(x.column)) and not pd.isna(chosen.get(y.column)):
         star = {"size": 15, "color": look.ink, "symbol": "star", "line": {"width": 1, "color": look.paper}}
         _ring(figure, chosen, across, up, "chosen", **star)
+        if budget is not None and chosen[x.column] > budget and not x.maximize:  # there a veil lies over the traces
+            place = {"x": across.coordinate(chosen[x.column] * x.scale), "y": up.coordinate(chosen[y.column] * y.scale)}
+            figure.add_annotation(text="★", font={"size": 19, "color": look.ink}, showarrow=False, **place)
     for trace in figure.data:
         trace.showlegend = bool(trace.showlegend)  # the others are named where they are
     return figure.update_layout(meta={"alt": _alt(scene, across, up, budget, under)})

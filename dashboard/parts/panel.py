@@ -135,7 +135,8 @@ def _numbers(view: View, table: pd.DataFrame, metrics: Iterable[Metric]) -> None
     lines = []
     for metric in metrics:
         said, _, rest = phrase(row, called(metric, view.data)).partition(f" {metric.unit}")
-        lines.append(f"**{plain(f'{said} {metric.unit}')}** {plain(rest)}")
+        name = "latency " * (metric.name == "latency")  # the others say what they are
+        lines.append(f"**{plain(f'{said} {metric.unit}')}** {name}{plain(rest)}")
     st.markdown("  \n".join(lines))
 
 
