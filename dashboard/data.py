@@ -90,8 +90,8 @@ class View:
 
     def architectures(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The canonical forms of several, by number; without those that have none."""
-        records = {int(number): self.trial_record(int(number)) for number in numbers}
-        return {number: record.architecture for number, record in records.items() if record is not None}
+        records = self.source.storage.trials(self.name, [int(number) for number in numbers])
+        return {number: record.architecture for number, record in records.items()}
 
     def curves(self, numbers: Sequence[int]) -> pd.DataFrame:
         """The accuracies after each epoch: number, epoch (1 is the first), accuracy in %."""

@@ -126,14 +126,20 @@ class Storage:
         except ValueError as error:
             raise StorageError(f"trial {number}: its record cannot be read: {error}") from None
 
+    def trials(self, name: str, numbers: Sequence[int]) -> dict[int, TrialRecord]:
+        """The whole records of several trials, by number; without those that have none, or none that can be read."""
+        found = {}
+        for number, text in self._texts(name, numbers).items():
+            with suppress(ValueError):
+                record = readable_record(_plain(text))
+                if record is not None:
+                    found[number] = record
+        return found
+
     def curves(self, name: str, numbers: Sequence[int]) -> pd.DataFrame:
         """The accuracies after each epoch, in the order of the numbers: number, epoch (from 1), accuracy in %."""
-        found: dict[int, tuple[float, ...]] = {}
-        for number, text in self._texts(name, numbers).items():
-            with suppress(ValueError):  # what cannot be read has no curve
-                record = readable_record(_plain(text))
-                if record is not None and record.evaluation is not None:
-                    found[number] = record.evaluation.accuracy_by_epoch
+        evaluations = {number: record.evaluation for number, record in self.trials(name, numbers).items()}
+        found = {number: one.accuracy_by_epoch for number, one in evaluations.items() if one is not None}
         lengths = [len(curve) for curve in found.values()]
         epochs = [np.arange(1, length + 1, dtype=np.int64) for length in lengths]
         return pd.DataFrame(

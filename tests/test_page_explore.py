@@ -44,7 +44,7 @@ def test_the_page_opens_with_the_knee_and_the_ways_to_choose(storage):
     assert not test.exception
     assert "#### Trial 2" in said(test)
     assert "62.0 %** top-1 (proxy, 8 of 12 epochs)" in said(test)
-    assert "1.00 ms** [0.980, 1.03]" in said(test)
+    assert "1.00 ms** latency [0.980, 1.03]" in said(test)
     assert "AMD EPYC · threads 1 · eager · fp32 · batch 1" in said(test)
     names = [re.sub(r"\\(.)", r"\1", button.label) for button in test.button]
     assert names[:3] == ["Cheapest: 40.0 % · 0.500 ms", "Knee: 62.0 % · 1.00 ms", "Most accurate: 74.0 % · 8.00 ms"]
