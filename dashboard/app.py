@@ -37,24 +37,19 @@ def main() -> None:
         name: st.Page(PAGES / f"{name}.py", title=title, icon=icon, url_path=name, default=name == DEFAULT)
         for name, (title, icon) in TITLES.items()
     }
+    opened = st.session_state.setdefault("_opened", data.source().study is not None or bool(st.query_params.to_dict()))
+    st.session_state["_opened"] = True
     page = st.navigation(list(pages.values()))
     names = _choose_study()
-    if len(names) > 1 and not _opened() and page is pages[DEFAULT]:
-        st.switch_page(pages["overview"], query_params={})
-    state.restore()
+    if len(names) > 1 and not opened and page is pages[DEFAULT]:  # no study was asked for: say which there are
+        st.switch_page(pages["overview"])
+    state.show()
     if names:
         with st.sidebar:
             _news()
     else:
         _wait_for_studies()
     page.run()
-
-
-def _opened() -> bool:
-    """Whether a study was asked for, by the command line, by the link or by an earlier choice of this session."""
-    before = st.session_state.setdefault("_opened", data.source().study is not None or "study" in st.query_params)
-    st.session_state["_opened"] = True
-    return bool(before)
 
 
 @st.fragment(run_every=data.POLL_SECONDS)
@@ -73,11 +68,12 @@ def _choose_study() -> list[str]:
     names = [str(name) for name in table.loc[table["readable"], "name"]]
     if not names:
         return []
-    first = data.source().study
-    index = names.index(first) if first in names else 0
+    state.restore(names, data.source().study)
     with st.sidebar:
-        st.selectbox("Study", names, index=index, key="study", bind="query-params")
+        st.selectbox("Study", names, key=state.STUDY, on_change=state.forget)
         st.text(data.source().storage.shown)
+        if (unknown := state.unknown()) is not None:
+            st.warning(f"This storage has no study {plain(unknown)}; another one is shown. Choose above.")
     return names
 
 

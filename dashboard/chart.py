@@ -17,7 +17,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import state
+from dashboard import state, tables
 from dashboard.canvas import HEIGHT, WIDTH
 
 HTML = "<div class='vitscape-chart' role='figure' tabindex='0'></div>"
@@ -40,13 +40,14 @@ def show(
     *,
     key: str,
     table: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
+    columns: dict[str, Any] | None = None,
     revision: str = "",
     select: bool = False,
 ) -> Event:
     """Draws a figure with its alternative text (layout.meta["alt"]) and its table, and returns what was done in it.
 
     Zoom is kept while `revision` stays: name what the axes show in it. `select` offers box and lasso. A table given as
-    a function is made only when it is opened.
+    a function is made only when it is opened; `columns` says how columns of it are drawn that are no plain numbers.
     """
     height = int(figure.layout.height or HEIGHT)
     meta = figure.layout.meta if isinstance(figure.layout.meta, dict) else {}
@@ -74,7 +75,7 @@ def show(
         state.set_width(key, int(pixels))
         st.rerun()
     if table is not None:
-        _table(table, key)
+        _table(table, key, columns)
     number = result.get("clicked")
     return Event(
         clicked=None if number is None else int(number),
@@ -90,14 +91,14 @@ def clicked(key: str) -> int | None:
     return None if number is None else int(number)
 
 
-def _table(table: pd.DataFrame | Callable[[], pd.DataFrame], key: str) -> None:
+def _table(table: pd.DataFrame | Callable[[], pd.DataFrame], key: str, columns: dict[str, Any] | None = None) -> None:
     """The numbers of a chart and a file of them, made when they are opened."""
     expander = st.expander("Table", icon=":material/table_rows:", key=f"{key}_table", on_change="rerun")
     if not expander.open:
         return
     with expander:
         rows = table() if callable(table) else table
-        st.dataframe(rows.head(TABLE_ROWS), hide_index=True, key=f"{key}_rows")
+        tables.show(rows.head(TABLE_ROWS), key=f"{key}_rows", config=columns)
         if len(rows) > TABLE_ROWS:
             st.caption(f"The first {TABLE_ROWS:,} of {len(rows):,} rows; the file has all.")
         st.download_button(

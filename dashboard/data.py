@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pandas as pd
 import streamlit as st
 
+from dashboard import state
 from dashboard.text import plain
 from explorer import reader
 from explorer.reader import Counts, Reading
@@ -156,7 +157,7 @@ def current() -> View:
 
 def refresh() -> None:
     """Lets the session draw the newest trials from its next run on."""
-    name = st.session_state.get("study")
+    name = st.session_state.get(state.STUDY)
     if name is not None:
         st.session_state[PINNED] = _read(name)
 
@@ -175,7 +176,7 @@ def waiting() -> bool:
 
 def chosen_study() -> str:
     """The name that the sidebar's chooser has; ends the page where there is nothing to choose."""
-    name = st.session_state.get("study")
+    name = st.session_state.get(state.STUDY)
     if name is None:
         shown = plain(source().storage.shown)
         stop("No studies yet.", f"`vitscape search SPACE --storage ...` makes one in {shown}; this page waits for it.")

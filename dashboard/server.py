@@ -37,6 +37,7 @@ APP = Path(__file__).parent / "app.py"
 HOST, PORT = "127.0.0.1", 8501
 PORTS_TRIED = 100
 A_YEAR = 365 * 24 * 3600  # seconds
+PRIMARY: dict[ThemeName, str] = {"light": THEMES["light"].front, "dark": "#1C7ABD"}  # white on it is readable
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 CODE_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace"
 
@@ -132,7 +133,7 @@ def options(host: str, address: str, port: int) -> dict[str, Any]:
     for name in sections:
         look = THEMES[name]
         colours = {
-            "primaryColor": look.front,
+            "primaryColor": PRIMARY[name],
             "backgroundColor": look.paper,
             "secondaryBackgroundColor": look.grid,
             "textColor": look.ink,

@@ -1,8 +1,8 @@
-"""What a session has chosen, in its URL: the trial, the trials to compare; and how wide and how dark its page is."""
+"""What a session has chosen, in its URL: study, trial, trials to compare; and how wide and how dark its page is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
@@ -10,16 +10,48 @@ from dashboard.canvas import ThemeName
 
 MOST_COMPARED = 6
 NARROW = 560  # pixels of a chart, below which a page counts as narrow
-TRIAL, COMPARE, WIDTHS = "trial", "compare", "_widths"
+STUDY, TRIAL, COMPARE, WIDTHS, UNKNOWN = "study", "trial", "compare", "_widths", "_unknown"
 
 
-def restore() -> None:
-    """Takes the choices from the link that opened the session, and keeps them in the URL of every page."""
+def restore(names: Sequence[str], first: str | None) -> None:
+    """Takes the choices from the link that opened the session: of its study, else of `first`, or of the first."""
     for key in (TRIAL, COMPARE):
-        kept = f"_{key}"
-        if kept not in st.session_state:
-            st.session_state[kept] = _numbers(st.query_params.get(key, ""))
-        _show(key)
+        if f"_{key}" not in st.session_state:
+            st.session_state[f"_{key}"] = _numbers(st.query_params.get(key, ""))
+    if st.session_state.get(STUDY) not in names:  # a new session, or its study was deleted
+        asked = st.query_params.get(STUDY, first)
+        st.session_state[STUDY] = asked if asked in names else names[0]
+        if asked not in (None, *names):
+            forget()
+            st.session_state[UNKNOWN] = asked
+
+
+def unknown() -> str | None:
+    """The study of a link that the storage has not; None once another one was chosen."""
+    asked: str | None = st.session_state.get(UNKNOWN)
+    return asked
+
+
+def in_link() -> dict[str, str]:
+    """The choices as a link says them."""
+    kept = {key: st.session_state.get(f"_{key}", []) for key in (TRIAL, COMPARE)}
+    words = {key: ",".join(map(str, numbers)) for key, numbers in kept.items() if numbers}
+    return words | ({STUDY: st.session_state[STUDY]} if STUDY in st.session_state else {})
+
+
+def show() -> None:
+    """Keeps the choices in the URL of every page; in one change, which is one step for the browser's way back."""
+    wanted = in_link()
+    if any(st.query_params.get(key) != text for key, text in wanted.items()):
+        st.query_params.update(wanted)
+    for key in (TRIAL, COMPARE):
+        if key not in wanted and key in st.query_params:
+            del st.query_params[key]
+
+
+def forget() -> None:
+    """Drops the choice of trials: their numbers mean nothing in another study."""
+    st.session_state[f"_{TRIAL}"], st.session_state[f"_{COMPARE}"], st.session_state[UNKNOWN] = [], [], None
 
 
 def trial() -> int | None:
@@ -64,15 +96,7 @@ def set_width(chart: str, pixels: int) -> None:
 
 def _keep(key: str, numbers: list[int]) -> None:
     st.session_state[f"_{key}"] = numbers
-    _show(key)
-
-
-def _show(key: str) -> None:
-    text = ",".join(map(str, st.session_state[f"_{key}"]))
-    if text and st.query_params.get(key) != text:
-        st.query_params[key] = text
-    elif not text and key in st.query_params:
-        del st.query_params[key]
+    show()
 
 
 def _numbers(text: str) -> list[int]:

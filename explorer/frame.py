@@ -7,6 +7,7 @@ latency_ms@cuda_graph/b1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -157,7 +158,9 @@ def conditions(frame: pd.DataFrame, latency: str = "latency") -> str:
     timed = frame[row.column].notna()
     key = row.column.removeprefix("latency_ms").removeprefix("@")
     if not timed.any() or key.count("/") > 1:
-        return " · ".join([*key.split("/"), *filter(None, [frame.attrs.get("versions", {}).get(key)])])
+        device, *words = key.split("/")
+        versions = filter(None, [frame.attrs.get("versions", {}).get(key)])
+        return " · ".join([device, *map(_spelt, words), *versions])
 
     def distinct(column: str, form: str = "{}") -> list[str]:
         values = [form.format(value) for value in frame[column][timed].dropna().unique()]
@@ -168,6 +171,12 @@ def conditions(frame: pd.DataFrame, latency: str = "latency") -> str:
     return " · ".join(
         [*parts, *distinct("precision"), *([f"batch {size}"] if key else distinct("batch_size", "batch {}"))]
     )
+
+
+def _spelt(word: str) -> str:
+    """A word of a latency's name as conditions are written: "b1" -> "batch 1", "t4" -> "threads 4"."""
+    named = re.fullmatch(r"([bt])(\d+)", word)
+    return word if named is None else f"{'batch' if named[1] == 'b' else 'threads'} {named[2]}"
 
 
 def trial_record(trial: FrozenTrial) -> TrialRecord | None:

@@ -36,6 +36,7 @@ from explorer.storage import (
     open_storage,
     recorded_data,
     recorded_objectives,
+    sqlite_path,
     storage_errors,
 )
 
@@ -113,6 +114,8 @@ class Storage:
                 added = latencies_in({key: _plain(text) for key, text in attributes.items() if key != ATTRIBUTE})
         self._known[name] = own
         frame = frame_of(own, measured_targets(record), added)
+        if sqlite_path(self.url) is None:
+            frame.attrs["remote"] = True  # its writers may keep another time zone than this reader
         return Reading(name, record, recorded_objectives(record), recorded_data(record), counts, frame, own, added)
 
     def trial(self, name: str, number: int) -> TrialRecord | None:

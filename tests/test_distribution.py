@@ -153,6 +153,37 @@ def test_a_number_of_many_values_has_five_levels_at_most():
     assert list(levels(pd.Series([4.0, 2.0, np.nan], dtype="Float32")).astype("object").fillna("-")) == ["4", "2", "-"]
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (
+            [0.2109, 0.2125, 0.21289, 0.21354, 0.21429],
+            ["0.2109", "0.2125", "0.2129", "0.2135", "0.2143"],
+        ),
+        ([48 / 224, 82 / 384], ["0.2135", "0.2143"]),
+        ([1e9, 1e9 + 1], ["1000000000", "1000000001"]),
+        ([2.0, 3.5], ["2", "3.5"]),
+    ],
+)
+def test_levels_that_differ_are_called_differently(values, names):
+    column = pd.Series(np.repeat(values, 10), dtype="Float64")
+    assert list(levels(column).cat.categories) == names
+    close = pd.Series(np.linspace(0.2141, 0.2149, 60))  # five levels within a thousandth
+    named = levels(close).cat.categories
+    assert len(set(named)) == len(named) == 5
+    for of, following in zip(named, named[1:], strict=False):
+        assert float(of.split("–")[-1]) < float(following.split("–")[0])
+
+
+@pytest.mark.parametrize("count", [9, 151, 801, 5001])
+def test_the_median_of_a_level_is_the_median_of_its_trials(count):
+    values = np.random.default_rng(count).normal(70, 5, count)
+    frame = table([{"accuracy": float(a), "latency_ms": 100 - float(a)} for a in values])
+    for metric_name, exact in (("accuracy", np.median(values)), ("latency", 100 - np.median(values))):
+        (row,) = edf(frame, metric_name).levels.to_dict("records")
+        assert row["median"] == pytest.approx(exact, rel=1e-12)
+
+
 def test_levels_partition_their_values_in_order():
     generator = np.random.default_rng(0)
     for values in (generator.integers(0, 40, 300), generator.integers(0, 3, 50), np.ones(9), generator.random(100)):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboard.canvas import THEMES
-from dashboard.figures.history import hypervolume_compared, hypervolume_history
+from dashboard.figures.history import hypervolume_compared, hypervolume_history, hypervolume_table
 from dashboard.figures.learning import learning_curves
 from dashboard.figures.timeline import MOST_BARS, STATUS, timeline
 from explorer import results
@@ -96,6 +96,44 @@ def test_a_running_trial_is_stale_only_far_beyond_the_usual_time():
     assert list(pace.stale(frame, START + pd.Timedelta(minutes=26))["number"]) == [5]
 
 
+NIGHT = [  # cut short after 40 s and closed by the resume 15 h later, with one that failed without a record
+    *one_by_one(3),
+    {"status": "interrupted", "at": 180, "ended": 54_180, "seconds": 40.0},
+    {"status": "failed", "at": 180, "ended": 54_180, "seconds": None},
+    *({**row, "at": row["at"] + 54_180, "ended": row["ended"] + 54_180} for row in one_by_one(3)),
+]
+
+
+def test_an_interrupted_trial_ends_when_it_was_cut_and_not_when_it_was_closed():
+    frame = trials(NIGHT)
+    found = pace.pace(frame)
+    assert found.paused_hours == pytest.approx((54_180 - 220) / 3600)
+    assert found.hours == pytest.approx((220 + 180) / 3600)
+    ended = (pace.ends(frame) - START).dt.total_seconds().tolist()
+    assert ended == [60, 120, 180, 220, 180, 54_240, 54_300, 54_360]
+    own = trials([{"status": "failed", "at": 0, "ended": 90, "seconds": 90.0}, {"status": "running", "at": 90}])
+    assert pace.ends(own).isna().tolist() == [False, True]
+    assert pace.pace(own).hours == pytest.approx(90 / 3600)
+
+
+def test_the_bar_of_an_interrupted_trial_is_as_long_as_it_ran():
+    bars = {trace.name: trace for trace in timeline(trials(NIGHT)).data}
+    assert list(bars["interrupted"].x) == [40_000]
+    assert list(bars["failed"].x) == [0]
+    assert "40 s" in bars["interrupted"].hovertext[0]
+
+
+def test_no_search_is_told_to_have_died_by_a_clock_that_may_be_another():
+    frame = trials([*one_by_one(5), {"status": "running", "at": 300}])
+    late = START + pd.Timedelta(hours=5)
+    assert len(pace.stale(frame, late)) == 1
+    assert pace.stale(trials([*one_by_one(5), {"status": "running", "at": 300}]), START).empty
+    ahead = trials([*one_by_one(5), {"status": "running", "at": 300}, {"status": "running", "at": 6 * 3600}])
+    assert pace.stale(ahead, late).empty
+    frame.attrs["remote"] = True
+    assert pace.stale(frame, late).empty
+
+
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(0, 1e7), st.sampled_from(pace.ENDED)), min_size=1, max_size=60), st.integers(5, 80))
 def test_throughput_counts_every_ended_trial_once_in_few_stretches(ended, bins):
@@ -139,6 +177,20 @@ def test_the_common_reference_bounds_all_studies_and_is_round():
     assert point == {"accuracy": 0.0, "latency": 9.9}
     assert np.isnan(convergence.common_reference([first[:0]], results.OBJECTIVES)["latency"])
     assert convergence.common_reference([first[:0], first], results.OBJECTIVES)["latency"] == 5.5
+
+
+def test_the_table_is_in_the_units_of_the_figure_with_the_unit_in_its_heading():
+    frame = trials(one_by_one(9, macs=20_000_000))
+    frame["macs"] = pd.array([20_000_000 + i for i in range(9)], dtype="Int64")
+    objectives = ("accuracy", "macs")
+    reference = {"accuracy": 0.0, "macs": 5e7}
+    steps = convergence.growth(frame, objectives, reference, "time")
+    shown = hypervolume_table(steps, results.metrics_of(frame, objectives), "time")
+    assert list(shown.columns) == ["Trial", "Hours since the first trial began", "Hypervolume, % · M"]
+    line = hypervolume_history(frame, objectives, reference=reference, over="time").data[0]
+    assert list(shown["Hypervolume, % · M"]) == pytest.approx(list(line.y))
+    assert shown["Hypervolume, % · M"].iloc[0] == pytest.approx(40 * 30)
+    assert list(shown["Trial"]) == list(line.customdata)
 
 
 def test_thousands_of_rises_are_two_thousand_points():

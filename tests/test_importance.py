@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +86,50 @@ def test_columns_that_always_change_together_are_one():
     found = importance(twins, "latency")
     assert "width@2" not in set(found.table["column"])
     assert found.table["choice"].iloc[0] == "width in stage 1 = width in stage 2"
+
+
+def stages(n: int) -> pd.DataFrame:
+    """Networks of two or three stages, whose accuracy depends on the heads of the first where that has any."""
+    mixer, count = rng.choice(["global", "none"], n), rng.choice([2, 3], n)
+    heads = np.where(mixer == "global", rng.choice([1, 2, 4], n), 0)
+    frame = table([{"id": str(i)} for i in range(n)])
+    frame["stage_count"] = pd.array(count, dtype="Int32")
+    frame["mixer@1"] = pd.Categorical(mixer)
+    frame["heads@1"] = pd.array(np.where(heads == 0, None, heads), dtype="Int32")
+    frame["width@3"] = pd.array(np.where(count == 3, rng.choice([64, 96], n), None), dtype="Int32")
+    frame["accuracy"] = 50 + 3.0 * heads + rng.normal(0, 0.3, n)
+    return frame
+
+
+def test_the_number_of_stages_has_no_worth_that_a_choice_of_the_first_stage_has():
+    frame = stages(300)
+    found = importance(frame, "accuracy")
+    assert of(found, "heads@1")["importance"] > 0.2
+    assert abs(of(found, "stage_count")["importance"]) < 0.02
+    depends = frame.assign(accuracy=50.0 + frame["width@3"].astype("float64").fillna(0) / 10)
+    assert of(importance(depends, "accuracy"), "stage_count")["importance"] > 0.5
+
+
+def test_trials_without_an_architecture_that_can_be_read_are_left_out():
+    frame = stages(60)
+    frame.loc[frame.index < 20, [c for c in frame if "@" in c or c == "stage_count"]] = None
+    found = importance(frame, "accuracy")
+    assert (found.trials, found.of) == (40, 40)
+
+
+def test_a_full_dot_has_all_refits_above_0_by_more_than_their_spread():
+    found = importance(KINDS, "accuracy")
+    (metric,) = results.metrics_of(KINDS, ["accuracy"])
+    columns = found.table["column"]
+    wavering = replace(
+        found,
+        table=found.table.assign(importance=[0.3, 0.03, *[0.0] * (len(columns) - 2)], low=0.001, high=0.4),
+        deviation=pd.Series(0.02, index=columns),
+    )
+    full, hollow = importance_dots(wavering, metric).data
+    assert (list(full.x), full.name) == ([0.3], "all refits above 0")
+    assert 0.03 in list(hollow.x)
+    assert found.deviation[columns.iloc[0]] < 0.2 * found.table["importance"].iloc[0]
 
 
 def test_many_trials_are_sampled_and_both_numbers_told():

@@ -388,7 +388,7 @@ def test_latencies_of_another_device_are_columns_objectives_and_axes(tmp_path: P
     knee = results.knee(frame, ("accuracy", gpu))
     assert knee is not None
     assert knee["number"] == 0
-    assert results.conditions(frame, gpu) == "nvidia_h200 · eager · fp16 · b1"
+    assert results.conditions(frame, gpu) == "nvidia_h200 · eager · fp16 · batch 1"
     figure = pareto_front(frame, ("accuracy", gpu))
     (dots,) = [trace for trace in figure.data if trace.name == "Pareto front"]
     assert list(dots.x) == [0.2, 0.3]

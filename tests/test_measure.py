@@ -545,7 +545,7 @@ def test_latencies_of_different_versions_never_share_a_column(run: Run, tmp_path
     assert table[column].tolist()[:2] == [4.0, 5.0]
     assert table[column.replace("h200", "h200-2")].dropna().tolist() == [9.0]
     assert table["latency_ms"].tolist() == [7.0, 2.0, 3.0]
-    assert results.conditions(table, other) == "nvidia_h200-2 · eager · fp16 · b1 · torch 2.12.0"
+    assert results.conditions(table, other) == "nvidia_h200-2 · eager · fp16 · batch 1 · torch 2.12.0"
     assert results.coverage(table, GPU_NAME) == "measured: 2 of 3 complete trials"
     assert [row["number"] for row in json.loads(run("front", "--objectives", f"accuracy,{other}", "--json")[1])] == [0]
 

@@ -77,7 +77,7 @@ def test_a_published_model_is_shown_by_its_name(storage):
     text = said(fine(page("architecture", storage, preset="swin_t")))
     assert "swin_t · patch/4 · 96×2 window7" in text
     assert "vitscape profile swin_t --by block" in text
-    text = said(fine(page("architecture", storage, preset="swin_t", show="Provenance")))
+    text = said(fine(page("architecture", storage, preset="swin_t", about="Provenance")))
     assert "Top-1 81.2 %, published, ImageNet-1k, other recipe" in text
 
 
@@ -108,7 +108,7 @@ def test_a_failed_trial_is_drawn_all_the_same_and_says_what_went_wrong(tmp_path)
     network = samples(load_space("tiny_32"), 1)[0]
     study = new_study(tmp_path / "x.db")
     add(study, "failed", architecture=network.canonical.to_dict(), id=network.id, error=HOSTILE, traceback="...")
-    test = fine(page("architecture", tmp_path / "x.db", show="Provenance"))
+    test = fine(page("architecture", tmp_path / "x.db", about="Provenance"))
     facts = dict(test.dataframe[0].value.to_numpy())
     assert facts["error"] == HOSTILE
     assert "No learning curve" in said(test)
@@ -116,7 +116,7 @@ def test_a_failed_trial_is_drawn_all_the_same_and_says_what_went_wrong(tmp_path)
 
 
 def test_a_what_if_of_a_link_shows_its_costs_and_the_difference(storage):
-    test = fine(page("architecture", storage, preset="swin_t", show="What if", edit="mixer3:conv,kernel3:7"))
+    test = fine(page("architecture", storage, preset="swin_t", about="What if", edit="mixer3:conv,kernel3:7"))
     edited = change(preset("swin_t"), {"mixer@3": "conv", "kernel@3": 7})
     value, delta = metrics(test)["MACs"]
     assert value == f"{cost(edited).macs / 1e6:,.0f} M"
@@ -128,7 +128,7 @@ def test_a_what_if_of_a_link_shows_its_costs_and_the_difference(storage):
 
 
 def test_a_control_that_is_moved_shows_at_once_and_is_in_the_link(storage):
-    test = fine(page("architecture", storage, preset="swin_t", show="What if", part="Stage 2"))
+    test = fine(page("architecture", storage, preset="swin_t", about="What if", edit_part="Stage 2"))
     assert metrics(test)["Parameters"] == ("28.3 M", "")
     (width,) = [one for one in test.number_input if one.label == "Width, channels"]
     width.set_value(256).run()
@@ -145,14 +145,14 @@ def test_a_control_that_is_moved_shows_at_once_and_is_in_the_link(storage):
 
 
 def test_what_another_part_has_is_kept_when_the_controls_change_to_it(storage):
-    test = fine(page("architecture", storage, preset="swin_t", show="What if", edit="width1:192", part="Stem"))
+    test = fine(page("architecture", storage, preset="swin_t", about="What if", edit="width1:192", edit_part="Stem"))
     (stride,) = [one for one in test.selectbox if one.label.startswith("Stem stride")]
     stride.set_value(8).run()
     assert test.query_params["edit"] == "width1:192,stem_stride:8"
 
 
 def test_another_base_begins_without_edits(storage):
-    test = fine(page("architecture", storage, preset="swin_t", show="What if", edit="stem_stride:2,image_size:64"))
+    test = fine(page("architecture", storage, preset="swin_t", about="What if", edit="stem_stride:2,image_size:64"))
     assert test.query_params["edit"] == "stem_stride:2,image_size:64"
     test.selectbox(key="preset").set_value("deit_ti").run()
     assert "edit" not in test.query_params
@@ -170,7 +170,7 @@ def test_another_base_begins_without_edits(storage):
     ],
 )
 def test_an_impossible_what_if_of_a_link_is_told_and_left_out(storage, edit, why):
-    test = fine(page("architecture", storage, preset="swin_t", show="What if", edit=edit))
+    test = fine(page("architecture", storage, preset="swin_t", about="What if", edit=edit))
     (warning,) = test.warning[:1]
     assert why in warning.value.replace("\\", "")
     assert "![x](" not in warning.value
@@ -178,7 +178,7 @@ def test_an_impossible_what_if_of_a_link_is_told_and_left_out(storage, edit, why
 
 
 def test_the_latency_of_an_edited_network_is_predicted_with_its_interval(storage):
-    test = fine(page("architecture", storage, trial="7", show="What if", edit="ffn_ratio2:3"))
+    test = fine(page("architecture", storage, trial="7", about="What if", edit="ffn_ratio2:3"))
     text = said(test).replace("\\", "")
     assert "Predicted latency **" in text
     assert "times the original's" in text
@@ -186,24 +186,24 @@ def test_the_latency_of_an_edited_network_is_predicted_with_its_interval(storage
 
 
 def test_a_network_unlike_the_measured_ones_is_said_to_be(storage):
-    text = said(fine(page("architecture", storage, preset="swin_t", show="What if"))).replace("\\", "")
+    text = said(fine(page("architecture", storage, preset="swin_t", about="What if"))).replace("\\", "")
     assert "outside of what was measured, do not rely on it: " in text
 
 
 def test_too_few_latencies_say_how_many_are_needed(tmp_path):
     fill(tmp_path / "x.db", 5)
-    text = said(fine(page("architecture", tmp_path / "x.db", show="What if")))
+    text = said(fine(page("architecture", tmp_path / "x.db", about="What if")))
     assert f"5 trusted measurements, a latency predictor needs {LEAST} or more" in text
 
 
 def test_no_latency_at_all_says_how_to_measure(tmp_path):
     fill(tmp_path / "x.db", 3, latency=False)
-    text = said(fine(page("architecture", tmp_path / "x.db", trial="0", show="What if")))
+    text = said(fine(page("architecture", tmp_path / "x.db", trial="0", about="What if")))
     assert "No latency in this study, so none can be predicted: run vitscape measure" in text
 
 
 def test_the_unedited_network_is_its_own_nearest_neighbour_and_links_to_its_trial(storage):
-    test = fine(page("architecture", storage, trial="7", show="What if"))
+    test = fine(page("architecture", storage, trial="7", about="What if"))
     assert "Trial 7 is this very network." in said(test)
     table = test.dataframe[-1].value
     assert table["trial"].iloc[0] == "architecture?study=tiny&trial=7"
@@ -219,7 +219,7 @@ def test_a_studys_name_is_text_and_not_markup_anywhere(tmp_path):
 
 
 def test_provenance_tells_the_study_the_conditions_and_the_data(storage):
-    test = fine(page("architecture", storage, trial="7", show="Provenance"))
+    test = fine(page("architecture", storage, trial="7", about="Provenance"))
     facts = dict(test.dataframe[0].value.to_numpy())
     assert facts["study"] == "tiny"
     assert facts["trial"] == "7"

@@ -154,7 +154,7 @@ def test_choosing_trials_is_in_the_link(storage):
 
 def test_no_more_than_six_fit_and_what_is_left_out_is_told(storage):
     test = page("compare", storage[0], compare="0,1,2,3,4,5,6,7")
-    test.multiselect(key="with").set_value(["swin_t", "deit_ti"]).run()
+    test.multiselect(key="models").set_value(["swin_t", "deit_ti"]).run()
     assert len(fine(test).dataframe[0].value.columns) == 1 + 6
     assert "The first 4 trials" in said(test)
 

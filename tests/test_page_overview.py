@@ -93,6 +93,17 @@ def test_interrupted_trials_are_told_until_they_are_repeated():
     assert "Interrupted trials" not in found(trials([*rows, {"status": "complete", "retry_of": 2}]))
 
 
+def test_a_repeat_that_was_itself_interrupted_counts_for_the_one_that_it_repeated():
+    rows = [{} for _ in range(10)]
+    rows[1] |= {"status": "interrupted"}
+    rows[5] |= {"status": "interrupted", "retry_of": 1}
+    assert faults.interrupted(table(rows)) == (2, 1)
+    rows[9] |= {"retry_of": 5}
+    assert faults.interrupted(table(rows)) == (2, 0)
+    rows[9] |= {"status": "running"}
+    assert faults.interrupted(table(rows)) == (2, 1)
+
+
 def test_many_repeats_are_told():
     rows = [*one_by_one(3), {"status": "duplicate", "at": 180, "ended": 180}]
     assert "25% repeats" not in found(trials(rows))
@@ -173,6 +184,20 @@ def test_a_study_at_a_glance(storage):
     assert any("Time left is unknown, for a study does not keep" in text for text in texts(shown))
     assert any("AMD EPYC · threads 1 · eager · fp32 · batch 1" in text for text in texts(shown))
     assert sum("≤" in text for text in texts(shown)) == 3
+
+
+def test_the_table_of_the_hypervolume_has_its_displayed_unit(tmp_path):
+    study = new_study(tmp_path / "x.db", objectives=("accuracy", "macs"))
+    for i in range(3):
+        add(study, "complete", evaluation(60.0 + i, 1.0))  # 10 M MACs each
+    shown = page("overview", tmp_path / "x.db")
+    opened = [one for one in shown.main.expander if "able" in one.label]
+    assert opened
+    from dashboard import data
+    from dashboard.screens import overview
+
+    table = overview._history_table(data.view("tiny"))
+    assert list(table["Hypervolume, % · M"]) == pytest.approx([60.0, 61.0, 62.0])
 
 
 def test_what_was_asked_for_gives_the_time_left_or_says_that_nothing_runs(storage):

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.canvas import CLASSES, HEIGHT, THEMES, WIDTH, ThemeName, empty, framed, x_axis
+from dashboard.canvas import BOTTOM, CLASSES, HEIGHT, LEFT, RIGHT, THEMES, WIDTH, ThemeName, empty, framed, x_axis
 from explorer import results
 from explorer.metrics import METRICS
 
-ROW, AROUND = 74, 190  # pixels: of a latency, and of what is around the rows
-DODGE = 0.07  # of a row, between the marks of two architectures, so that equal ones show
+LINE, GLYPH = 16, 7.2  # pixels: of a line of a row's name, and of a character of it
+MARK = 10  # pixels that a mark needs above and below its middle
+DODGE = 6  # pixels between the marks of two architectures, so that equal ones show
+ENTRY, LEGEND = 88, 20  # pixels of an entry of the legend: its width, and the height of a line of them
 
 
 def latency_dumbbells(
@@ -34,32 +36,37 @@ def latency_dumbbells(
         message = "No latency of these architectures: measure them with vitscape measure, and attach what comes out."
         return empty(message, look, width, height or HEIGHT // 2)
     names = list(dict.fromkeys(table["latency"]))
-    tall = height or AROUND + ROW * len(names) + 24 * (len(rows) // 4)
     title = "Latency under each set of conditions"
-    figure = framed(title, "median of one forward pass of a batch, 95 % interval", look, width, tall)
+    figure = framed(title, "median of one forward pass of a batch, 95 % interval", look, width, HEIGHT)
+    room, count = (width or WIDTH) - LEFT - RIGHT, table["number"].nunique()
+    words = {name: wrap(str(some["conditions"].iloc[0]), max(20, int(room / GLYPH))) for name, some in _by_name(table)}
+    half = DODGE * (count - 1) / 2 + MARK  # pixels, of the marks of a row
+    named = LINE * max(map(len, words.values()))
+    row = 2 * half + named + 6  # pixels
+    below = BOTTOM + LEGEND * -(-count // max(1, room // ENTRY)) + 14
+    figure.update_layout(margin={"b": below, "l": 20})
+    figure.layout.height = height or int(figure.layout.margin.t + row * len(names) + below)
     places = {name: len(names) - i for i, name in enumerate(names)}
     x_axis(figure, metric, table[["lo_ms", "median_ms", "hi_ms"]].to_numpy(dtype=float).ravel())
-    for name, some in table.groupby("latency", sort=False):
+    for name, some in _by_name(table):
         ends = [float(some["median_ms"].min()), float(some["median_ms"].max())]
         line = {"color": look.cloud, "width": 5}
         at = [places[str(name)]] * 2
         figure.add_trace(
             go.Scatter(x=ends, y=at, mode="lines", line=line, opacity=0.35, hoverinfo="skip", showlegend=False)
         )
-        words = wrap(f"{some['conditions'].iloc[0]}", max(20, int((width or WIDTH) / 7.2)))
         figure.add_annotation(
-            text="<br>".join(escape(line) for line in words),
+            text="<br>".join(escape(line) for line in words[name]),
             x=0,
             xref="paper",
             xanchor="left",
             align="left",
             y=at[0],
             yanchor="bottom",
-            yshift=20,
+            yshift=half,
             showarrow=False,
             font={"color": look.muted, "size": 12},
         )
-    count = table["number"].nunique()
     for i, (number, some) in enumerate(table.groupby("number", sort=False)):
         color, symbol = CLASSES[i % len(CLASSES)]
         middle = some["median_ms"].to_numpy(dtype=float)
@@ -77,7 +84,7 @@ def latency_dumbbells(
         figure.add_trace(
             go.Scatter(
                 x=middle,
-                y=[places[name] - DODGE * (i - (count - 1) / 2) for name in some["latency"]],
+                y=[places[name] - DODGE / row * (i - (count - 1) / 2) for name in some["latency"]],
                 mode="markers",
                 name=f"trial {number}",
                 marker=marker,
@@ -88,13 +95,17 @@ def latency_dumbbells(
                 cliponaxis=False,
             )
         )
-    figure.update_yaxes(range=[0.5, len(names) + 0.85], visible=False)
+    figure.update_yaxes(range=[1 - half / row, 1 - half / row + len(names)], visible=False)
     figure.update_xaxes(showgrid=True)
     legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
     figure.update_layout(showlegend=True, legend={**legend, "font": {"color": look.muted, "size": 12}})
-    figure.update_layout(margin={"b": 104 if (width or WIDTH) < 560 else 88, "l": 20})
     figure.layout.meta = {"alt": _alt(table, len(names))}
     return figure
+
+
+def _by_name(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each latency, by its name."""
+    return [(str(name), some) for name, some in table.groupby("latency", sort=False)]
 
 
 def latency_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -53,6 +53,7 @@ def front_of(
     *,
     data: str = "",
     title: str | None = None,
+    whole: bool = True,
     color: str | None = None,
     color_label: str = "",
     intervals: bool = True,
@@ -67,14 +68,15 @@ def front_of(
     """The figure of a landscape, coloured by a column of its frame.
 
     `budget` is in the stored unit of x and `under` the best trial within it; `chosen` is a trial to mark wherever it
-    lies; `references` are published models by name, cost on x (`value`, stored unit) and `text`, which stand on the
+    lies; `whole` is whether the two axes are all of the study's objectives, so that the front drawn is the study's own;
+    `references` are published models by name, cost on x (`value`, stored unit) and `text`, which stand on the
     cost axis alone, since their accuracy is on no scale of the study's.
     """
     x, y, best = scene.x, scene.y, scene.best
     look = THEMES[theme]
     if best.empty:
         return empty(f"No complete trial with {y.name} and {x.name} yet: let the search run on.", look, width, height)
-    heading = f"{len(best):,} of {scene.count:,} architectures {'is' if len(best) == 1 else 'are'} on the Pareto front"
+    heading = _heading(scene, whole)
     subtitle = " · ".join(part for part in (data, scene.conditions) if part)
     figure = framed(title or heading, subtitle, look, width, height)
     across = x_axis(figure, x, _across(scene, references))
@@ -120,7 +122,7 @@ def front_of(
     others = pd.concat([scene.dominated, best]) if len(tied) else scene.dominated
     taken += label_rows(figure, tied, others, across, up, "ties with the front", look.front, look, taken)
     label_rows(figure, plain, scene.dominated, across, up, "dominated", look.cloud, look, taken)
-    label_front(figure, best, across, up, look)
+    label_front(figure, best, across, up, look, "Pareto front" if whole else "front of these two")
     if scene.knee is not None:
         mark_knee(figure, scene.knee, best, across, up, look)
     if under is not None:
@@ -133,7 +135,18 @@ def front_of(
             figure.add_annotation(text="★", font={"size": 19, "color": look.ink}, showarrow=False, **place)
     for trace in figure.data:
         trace.showlegend = bool(trace.showlegend)  # the others are named where they are
-    return figure.update_layout(meta={"alt": _alt(scene, across, up, budget, under)})
+    return figure.update_layout(meta={"alt": _alt(scene, across, up, whole, budget, under)})
+
+
+def _heading(scene: Landscape, whole: bool) -> str:
+    """How many are on which front."""
+    kind = "Pareto front" if whole else f"front of {scene.y.label} and {scene.x.label}"
+    plural = "s" * (scene.count != 1)
+    return f"{len(scene.best):,} of {scene.count:,} architecture{plural} {_be(len(scene.best))} on the {kind}"
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _across(scene: Landscape, references: pd.DataFrame | None) -> Any:
@@ -204,7 +217,7 @@ def _step(best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> go.Scatter:
     return go.Scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.6, hoverinfo="skip")
 
 
-def _alt(scene: Landscape, x: Axis, y: Axis, budget: float | None, under: pd.Series[Any] | None) -> str:
+def _alt(scene: Landscape, x: Axis, y: Axis, whole: bool, budget: float | None, under: pd.Series[Any] | None) -> str:
     """The main numbers in words."""
     across, up = x.metric, y.metric
 
@@ -212,8 +225,8 @@ def _alt(scene: Landscape, x: Axis, y: Axis, budget: float | None, under: pd.Ser
         return f"{up.text(float(row[up.column]))} at {across.text(float(row[across.column]))}"
 
     first, last = scene.best.iloc[0], scene.best.iloc[-1]
-    text = f"{up.label} against {across.label} of {scene.count:,} architectures."
-    text += f" The Pareto front has {len(scene.best):,}"
+    text = f"{up.label} against {across.label} of {scene.count:,} architecture{'s' * (scene.count != 1)}."
+    text += f" The {'Pareto front' if whole else 'front of these two'} has {len(scene.best):,}"
     text += f", from {said(first)} to {said(last)}." if len(scene.best) > 1 else f": {said(first)}."
     if scene.knee is not None:
         text += f" Its knee is trial {scene.knee['number']}: {said(scene.knee)}."

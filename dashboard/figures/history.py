@@ -108,6 +108,15 @@ def hypervolume_compared(
     return figure
 
 
+def hypervolume_table(steps: pd.DataFrame, metrics: Sequence[Metric], over: str = "trials") -> pd.DataFrame:
+    """The steps of explorer.analysis.convergence.growth under headings, in the product of the displayed units."""
+    shown = pd.DataFrame({"Trial": steps["number"].to_numpy()})
+    if over != "trials":
+        shown[OVER[over]] = steps["x"].to_numpy()
+    shown[f"Hypervolume, {_unit(metrics)}"] = steps["hypervolume"].to_numpy(dtype=float) * _scale(metrics)
+    return shown
+
+
 def reference_text(rows: Sequence[Metric], reference: Mapping[str, float]) -> str:
     """The reference point in words: "reference point: accuracy 0 %, latency 10.0 ms"."""
     return f"reference point: {', '.join(f'{row.name} {row.text(reference[row.name])}' for row in rows)}"

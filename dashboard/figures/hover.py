@@ -38,6 +38,14 @@ def _texts(rows: pd.DataFrame, named: Sequence[Metric], probability: pd.Series[A
     return [_lines(row, shown, chances.get(row["number"])) for row in slim.to_dict("records")]
 
 
+def share_text(share: float) -> str:
+    """A share in whole percent, with nothing and everything told from what is near to them: "<1 %", "87 %", ">99 %"."""
+    percent = 100 * share
+    if 0 < percent < 0.5:
+        return "<1 %"
+    return ">99 %" if 99.5 <= percent < 100 else f"{percent:.0f} %"
+
+
 def _lines(row: dict[Hashable, Any], shown: Sequence[Metric], chance: float | None) -> str:
     preset = f" · {escape(row['preset'])}" if row.get("preset") else ""
     lines = [f"<b>trial {row['number']}</b>{preset}"]
@@ -47,7 +55,7 @@ def _lines(row: dict[Hashable, Any], shown: Sequence[Metric], chance: float | No
         if row.get(metric.column) is not None:
             lines.append(f"{escape(metric.label)}: {metric.text(row[metric.column])}{_interval_text(row, metric)}")
     if chance is not None:
-        lines.append(f"on the front: {chance:.0%} of draws")
+        lines.append(f"on the front: {share_text(chance)} of draws")
     if row.get("infeasible"):
         lines.append(f"not trained: {escape(row['infeasible'])}")
     if row.get("error"):

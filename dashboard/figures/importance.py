@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from dashboard.canvas import THEMES, WIDTH, ThemeName, framed, y_title
+from dashboard.canvas import HEIGHT, THEMES, WIDTH, ThemeName, framed, y_title
 from explorer.analysis.importance import REFITS, Importance
 from explorer.metrics import Metric
 
@@ -15,6 +15,7 @@ SHOWN = 15  # choices
 ROW = 26  # pixels
 WEAK = 0.2  # held-out R² below which the forest explains little
 NARROW = 560  # pixels
+SURE = 2.0  # standard deviations over the refits that an importance lies above 0
 
 
 def importance_dots(
@@ -28,7 +29,7 @@ def importance_dots(
 ) -> go.Figure:
     """The most important choices as dots from 0, with the least and most of the refits as whiskers.
 
-    What cannot be told from nothing, its whisker reaching 0, is an open dot in grey.
+    A full dot has all refits above 0, and their mean above two of their standard deviations; others are open and grey.
     """
     look = THEMES[theme]
     rows = found.table.head(shown).iloc[::-1]
@@ -37,16 +38,20 @@ def importance_dots(
     subtitle = (
         f"loss of held-out R² when a choice is permuted · the forest's R²: {mean:.2f} ({low:.2f} to {high:.2f})"
         f" · {sample} · whiskers: least and most of {REFITS} refits"
+        f" · full dots: all refits above 0, their mean above {SURE:g} of their standard deviations"
     )
     pixels = width or WIDTH
     narrow = pixels < NARROW
-    tall = height or 190 + (ROW + 14 * narrow) * len(rows)
-    figure = framed(f"What {metric.label} depends on", subtitle, look, width, tall)
-    told = (rows["low"] > 0).to_numpy()
+    figure = framed(f"What {metric.label} depends on", subtitle, look, width, height or HEIGHT)
+    if height is None:
+        around = figure.layout.margin.t + figure.layout.margin.b
+        figure.update_layout(height=around + (ROW + 14 * narrow) * max(len(rows), 3))
+    deviation = found.deviation.reindex(rows["column"]).to_numpy(dtype=float)
+    told = ((rows["low"] > 0) & (rows["importance"] > SURE * deviation)).to_numpy(dtype=bool)
     names = ["<br>".join(map(escape, textwrap.wrap(name, 17 if narrow else 40)[:3])) for name in rows["choice"]]
     for name, mask, color, symbol in (
-        ("told from nothing", told, look.front, "circle"),
-        ("not told from nothing", ~told, look.cloud, "circle-open"),
+        ("all refits above 0", told, look.front, "circle"),
+        ("at or near 0", ~told, look.cloud, "circle-open"),
     ):
         part = rows[mask]
         if part.empty:

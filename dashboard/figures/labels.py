@@ -117,10 +117,12 @@ def mark_budget(figure: go.Figure, budget: float, x: Axis, y: Axis, look: Theme)
     return [Box(start, start + width, y.pixels - 18, y.pixels)]
 
 
-def label_front(figure: go.Figure, best: pd.DataFrame, x: Axis, y: Axis, look: Theme) -> None:
+def label_front(
+    figure: go.Figure, best: pd.DataFrame, x: Axis, y: Axis, look: Theme, text: str = "Pareto front"
+) -> None:
     """Names the front at its right end."""
     last = float(y.numbers(best)[-1])
-    label = {"text": "<b>Pareto front</b>", "font": {"color": look.front}, "showarrow": False}
+    label = {"text": f"<b>{text}</b>", "font": {"color": look.front}, "showarrow": False}
     figure.add_annotation(**label, x=x.high, y=y.coordinate(last), yshift=14 * _side(y), xanchor="right")
 
 

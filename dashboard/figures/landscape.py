@@ -30,7 +30,7 @@ class Landscape:
     x: Metric
     y: Metric
     best: pd.DataFrame  # the front, by rising x
-    dominated: pd.DataFrame  # drawn point by point: all, or the nearest to the front where there are many
+    dominated: pd.DataFrame  # drawn point by point: all, or of many what ties with the front and the nearest to it
     cloud: Numbers  # (points, 2) displayed x and y of the other dominated ones, drawn as a picture
     published: pd.DataFrame  # trials that are published models
     beside: pd.DataFrame  # infeasible, failed or interrupted trials of which x is known
@@ -44,7 +44,7 @@ class Landscape:
 
     @property
     def tied(self) -> pd.DataFrame:
-        """Dominated trials that cannot be told from the front: with a chance worth telling of."""
+        """Dominated trials that cannot be told from the front, published models included: a chance worth telling of."""
         likely = self.probability.index[self.probability >= ties.WORTH_TELLING]
         return self.dominated[self.dominated["number"].isin(likely)]
 
@@ -84,18 +84,21 @@ def landscape(
     numbers = slim["number"].to_numpy()
     dominated = complete & ~np.isin(numbers, best_rows["number"].to_numpy())
     preset = dominated & slim["preset"].notna().to_numpy()
-    near, far = _nearest(values, np.flatnonzero(dominated & ~preset), np.flatnonzero(complete & ~dominated), x, y)
-    other = np.flatnonzero(np.isin(status, list(also)) & np.isfinite(values[:, 0]))
-    shown_others = other[np.linspace(0, len(other) - 1, min(BESIDE, len(other))).astype(int)]
     timed = [row.name for row in (y, x) if results.interval_columns(row)]
     sure = sure and bool(timed) and not best_rows.empty  # without a latency nothing is uncertain
+    probability = ties.front_probability(slim, objectives) if sure else NO_CHANCE
+    probability = probability[probability > 0]
+    likely = dominated & np.isin(numbers, probability.index[probability >= ties.WORTH_TELLING].to_numpy())
+    rest = dominated & ~preset & ~likely
+    near, far = _nearest(values, np.flatnonzero(rest), np.flatnonzero(complete & ~dominated), x, y)
+    near = np.union1d(near, np.flatnonzero(likely))  # whose number is not bounded
+    other = np.flatnonzero(np.isin(status, list(also)) & np.isfinite(values[:, 0]))
+    shown_others = other[np.linspace(0, len(other) - 1, min(BESIDE, len(other))).astype(int)]
     place = np.arange(len(frame)) if among is None else np.flatnonzero(among)  # in the whole frame
     best = frame.iloc[place[pd.Index(numbers).get_indexer(best_rows["number"])]].reset_index(drop=True)
     drawn = [frame.iloc[place[rows]] for rows in (near, np.flatnonzero(complete & ~slim["preset"].isna().to_numpy()))]
     others = frame.iloc[place[shown_others]]
     measured = slim[complete]
-    probability = ties.front_probability(slim, objectives) if sure else NO_CHANCE
-    probability = probability[probability > 0]
     return Landscape(
         x=x,
         y=y,

@@ -110,7 +110,9 @@ def predicted_measured(
     spread = np.concatenate([table["measured"], table["predicted"]]).astype(float)
     _legend(figure, look)
     across = x_axis(figure, replace(METRICS["latency"], label="Measured latency"), spread)
-    up = y_axis(figure, replace(METRICS["latency"], label="Predicted latency"), spread, look)
+    ends_of = table[["predicted_lo", "predicted_hi"]].to_numpy(dtype=float).ravel()
+    reached = np.concatenate([spread, ends_of[np.isfinite(ends_of) & (ends_of > 0)]])
+    up = y_axis(figure, replace(METRICS["latency"], label="Predicted latency"), reached, look)
     for text in (figure.layout.xaxis.title, figure.layout.annotations[0]):  # neither a long nor a short one is better
         text.text = text.text.replace("lower is better", "on the line: exact")
     ends = np.array([spread.min() * (1 - BAND), spread.max() * (1 + BAND)])
@@ -137,7 +139,7 @@ def predicted_measured(
             figure.add_trace(_dots(some, 1, 1, hover, name, style).update(error_y=error))
     (worst,) = _rows(table[table["error"].abs() == table["error"].abs().max()].head(1))
     at = float(worst.measured), float(worst.predicted)
-    _name(figure, across, up, at, f"trial {worst.number}: {worst.error:+.0f} %", look, [])
+    _name(figure, across, up, at, f"trial {worst.number}: {worst.error:+.0f} %", look, [], look.paper)
     figure.layout.meta = {"alt": f"Predicted against measured latency. {said}."}
     return figure
 
@@ -212,7 +214,14 @@ def _dots(
 
 
 def _name(
-    figure: go.Figure, x: Axis, y: Axis, at: tuple[float, float], text: str, look: Theme, taken: list[Box]
+    figure: go.Figure,
+    x: Axis,
+    y: Axis,
+    at: tuple[float, float],
+    text: str,
+    look: Theme,
+    taken: list[Box],
+    background: str | None = None,
 ) -> None:
     """Writes beside a point what it is, towards the middle of the chart; not over a name that is there already."""
     right, down = x.place(at[0]), y.pixels - y.place(at[1])
@@ -229,6 +238,7 @@ def _name(
         showarrow=False,
         xanchor="right" if left else "left",
         xshift=-9 if left else 9,
+        bgcolor=background,
         font={"color": look.ink, "size": 12, "shadow": ", ".join([f"0 0 3px {look.paper}"] * 3)},
     )
 

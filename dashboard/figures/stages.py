@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.canvas import CLASSES, HEIGHT, THEMES, WIDTH, Theme, ThemeName, empty, framed
+from dashboard.figures.hover import share_text
 from explorer.analysis.distribution import COMPLEXITY
 from explorer.metrics import Metric
 
@@ -97,7 +98,7 @@ def stage_costs(
             )
         )
     for row, value in sums.items():
-        share = f" · {100 * value / total:.0f} %" if not by_block else ""
+        share = f" · {share_text(value / total)}" if not by_block else ""
         text = f"{short_number(value)}{share}"
         at = max(value, float(earlier.get(row, 0.0)))
         font = {"color": look.muted, "size": 12}
@@ -151,13 +152,13 @@ def stage_shares(
                 orientation="h",
                 name=stage,
                 marker={"color": color, "line": {"color": look.paper, "width": 1}},
-                text=[f"{short}<br>{share:.0f} %" if share >= least else "" for share in shares],
+                text=[f"{short}<br>{share_text(share / 100)}" if share >= least else "" for share in shares],
                 textposition="inside",
                 insidetextanchor="middle",
                 textfont={"color": _on(color), "size": 11},
                 textangle=0,
                 hovertext=[
-                    f"<b>{label}</b><br>{stage}: {share:.1f} %, {short_number(count)} {metric.unit}"
+                    f"<b>{label}</b><br>{stage}: {_exact(share)}, {short_number(count)} {metric.unit}"
                     for label, share, count in zip(labels, shares, counts, strict=True)
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
@@ -166,7 +167,7 @@ def stage_shares(
     _rows_down(figure, labels, look)
     figure.update_xaxes(range=[0, 100], title={"text": f"Share of the {metric.label}, %", "standoff": 8})
     figure.update_layout(barmode="stack", bargap=0.3)
-    most = ", ".join(f"{label}: {one.idxmax()} with {100 * one.max() / one.sum():.0f} %" for label, one in sums.items())
+    most = ", ".join(f"{label}: {one.idxmax()} with {share_text(one.max() / one.sum())}" for label, one in sums.items())
     figure.layout.meta = {"alt": f"Stacked bars of the share of {metric.label} by stage. Most: {most}."}
     return figure
 
@@ -185,6 +186,23 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours "#rrggbb", 1 to 21 (WCAG 2.1)."""
+    dark, light = sorted(_luminance(color) for color in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _exact(percent: float) -> str:
+    """A share to a tenth of a percent."""
+    return "<0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
+
+
 def _rows(table: pd.DataFrame, name: str, by_block: bool) -> pd.DataFrame:
     """row (its label), part and value: of a stage as a whole, or of one block of it and of its downsampling."""
     found = table[["stage", "part"]].copy()
@@ -198,7 +216,7 @@ def _rows(table: pd.DataFrame, name: str, by_block: bool) -> pd.DataFrame:
 
 
 def _said(row: str, part: str, value: float, total: float, metric: Metric) -> str:
-    return f"<b>{row}</b><br>{part}: {short_number(value)} {metric.unit}, {100 * value / total:.1f} % of all"
+    return f"<b>{row}</b><br>{part}: {short_number(value)} {metric.unit}, {_exact(100 * value / total)} of all"
 
 
 def _rows_down(figure: go.Figure, labels: list[str], look: Theme) -> None:
@@ -233,6 +251,5 @@ def _shade(stage: str, look: Theme) -> tuple[str, str]:
 
 
 def _on(color: str) -> str:
-    """White or black, whichever can be read on a colour."""
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
+    """White or black, whichever contrasts more with a colour: by 4.5 or more, as WCAG 2.1 asks."""
+    return "#000000" if contrast(color, "#000000") >= contrast(color, "#ffffff") else "#ffffff"

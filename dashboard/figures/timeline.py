@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.canvas import HEIGHT, THEMES, WIDTH, Theme, ThemeName, empty, framed, y_title
-from explorer.analysis.pace import throughput
+from explorer.analysis.pace import ends, throughput
 
 MOST_BARS = 600  # trials up to which each is a bar
 LEGEND_LINE = 22  # pixels
@@ -47,7 +47,8 @@ def timeline(
 ) -> go.Figure:
     """When each trial ran, a row a status; of more than 600 trials how many ended in each stretch of time.
 
-    Times are UTC. A trial that still runs is drawn to the last time that the study knows.
+    Times are UTC. A trial that still runs is drawn to the last time that the study knows, and one that was interrupted
+    for the seconds that it ran, not to the resume that closed it.
     """
     look = THEMES[theme]
     begun = frame["started"].notna()
@@ -59,7 +60,7 @@ def timeline(
 
 
 def _bars(rows: pd.DataFrame, look: Theme, width: int | None, height: int | None) -> go.Figure:
-    rows = rows[["number", "status", "started", "finished", "seconds"]]
+    rows = rows[["number", "status", "started"]].assign(finished=ends(rows))
     last = max(time for time in (rows["started"].max(), rows["finished"].max()) if pd.notna(time))
     there = [status for status in STATUS if (rows["status"] == status).any()][::-1]
     first = rows["started"].min()

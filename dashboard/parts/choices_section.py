@@ -56,7 +56,7 @@ def show_importance(view: data.View) -> None:
 
 def _importance_table(found: Importance) -> pd.DataFrame:
     names = {"choice": "Choice", "importance": "Loss of R²", "low": "Least of refits", "high": "Most of refits"}
-    shown = found.table.drop(columns="column").round({"importance": 4, "low": 4, "high": 4})
+    shown = found.table.drop(columns="column")
     return shown.rename(columns=names | {"values": "Values", "trials": "Trials that have it"})
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from dashboard.canvas import called
 from dashboard.figures.devices import short
 from explorer import results, structure
+from explorer.analysis.agreement import DOUBTFUL
 from explorer.analysis.distribution import COMPLEXITY
 from explorer.metrics import METRICS, Metric
 from search_spaces.architecture import Architecture
@@ -56,8 +57,9 @@ def differences(candidates: Sequence[Candidate]) -> pd.DataFrame:
 def numbers(candidates: Sequence[Candidate], frame: pd.DataFrame, data: str) -> pd.DataFrame:
     """One row a metric that any has: `metric` with its unit, what each has by its label, the best of a row marked.
 
-    Where several are compared, those count as ties for the best whose intervals overlap the best one's. `data` says
-    what the accuracy stands for.
+    Where several are compared, those count as ties for the best whose intervals overlap the best one's. A latency whose
+    verdict is not ok says it, and one that its verdict shifts (shared, throttled) is not compared. `data` says what the
+    accuracy stands for.
     """
     measured = [name for name in METRICS if name not in COMPLEXITY]
     wanted = [*measured[:1], *results.latencies(frame), *[name for name in measured[1:] if name != "latency"]]
@@ -66,11 +68,12 @@ def numbers(candidates: Sequence[Candidate], frame: pd.DataFrame, data: str) -> 
     for metric in [*shown, *COMPLEXITY.values()]:
         low, middle, high = _values(candidates, metric)
         if np.isfinite(middle).any():
+            verdicts = [_verdict(one.row, metric) for one in candidates]
             words = [_text(metric, *values) for values in zip(low, middle, high, strict=True)]
-            marks = best(low, middle, high, metric.maximize) if np.isfinite(middle).sum() > 1 else [""] * len(words)
-            rows.append(
-                [_heading(metric, frame), *(" ".join(filter(None, pair)) for pair in zip(words, marks, strict=True))]
-            )
+            trusted = np.where(np.isin(verdicts, DOUBTFUL), np.nan, middle)
+            marks = best(low, trusted, high, metric.maximize) if np.isfinite(trusted).sum() > 1 else [""] * len(words)
+            cells = zip(words, verdicts, marks, strict=True)
+            rows.append([_heading(metric, frame), *(" ".join(filter(None, cell)) for cell in cells)])
     return pd.DataFrame(rows, columns=["metric", *(one.label for one in candidates)], dtype="object")
 
 
@@ -101,6 +104,15 @@ def _values(candidates: Sequence[Candidate], metric: Metric) -> tuple[list[float
     low, middle, high = (np.array(values, dtype=float) for values in columns)
     low, high = np.where(np.isfinite(low), low, middle), np.where(np.isfinite(high), high, middle)
     return low.tolist(), middle.tolist(), high.tolist()
+
+
+def _verdict(row: pd.DataFrame, metric: Metric) -> str:
+    """The verdict on a latency where it is not ok; "" for all else."""
+    column = results.verdict_column(metric)
+    if results.interval_columns(metric) is None or row.empty or column not in row.columns:
+        return ""
+    verdict = row[column].iloc[0]
+    return "" if pd.isna(verdict) or verdict == "ok" else str(verdict)
 
 
 def _cell(row: pd.DataFrame, column: str) -> float:

@@ -88,7 +88,10 @@ def under(scene: Landscape, budget: float) -> pd.Series[Any] | None:
 
 
 def phrase(row: pd.Series[Any], metric: Metric) -> str:
-    """A number as in a sentence: "93.1 % top-1 (proxy, 8 epochs)", "1.84 ms [1.80, 1.88]", "1.31 M MACs"."""
+    """A number as in a sentence: "93.1 % top-1 (proxy, 8 epochs)", "1.84 ms [1.80, 1.88]", "1.31 M MACs".
+
+    A latency whose verdict is not ok says it: "1.84 ms [1.80, 1.88] (verdict: shared)".
+    """
     said = metric.text(float(row[metric.column]))
     if metric.name == "accuracy":
         return f"{said} {metric.label[0].lower()}{metric.label[1:]}"
@@ -96,8 +99,15 @@ def phrase(row: pd.Series[Any], metric: Metric) -> str:
     if ends is not None:
         known = all(not pd.isna(row[end]) for end in ends)
         between = f" [{', '.join(metric.number(float(row[end])) for end in ends)}]" if known else ""
-        return f"{said}{between}{'' if metric.name == 'latency' else f' {metric.label[0].lower()}{metric.label[1:]}'}"
+        called = "" if metric.name == "latency" else f" {metric.label[0].lower()}{metric.label[1:]}"
+        doubt = _verdict(row.get(results.verdict_column(metric)))
+        return f"{said}{between}{called}{f' (verdict: {doubt})' if doubt not in ('', 'ok') else ''}"
     return f"{said} {NOUNS.get(metric.name, metric.label)}"
+
+
+def _verdict(value: object) -> str:
+    """A verdict as the frame has it in a word; "" where none was given."""
+    return "" if value is None or pd.isna(value) else str(value)
 
 
 def headline(scene: Landscape, budget: float) -> str:
@@ -144,6 +154,9 @@ def table(scene: Landscape, budget: float | None = None) -> pd.DataFrame:
         columns[metric.quantity] = rows[metric.column].to_numpy(dtype=float) * metric.scale
         for end, name in zip(results.interval_columns(metric) or (), ("from", "to"), strict=False):
             columns[f"{metric.label} {name}, {metric.unit} (95 %)"] = rows[end].to_numpy(dtype=float) * metric.scale
+        if results.interval_columns(metric) is not None and results.verdict_column(metric) in rows.columns:
+            heading = "Verdict" if "Verdict" not in columns else f"Verdict on {metric.label}"
+            columns[heading] = [_verdict(value) for value in rows[results.verdict_column(metric)]]
     if len(scene.probability):
         columns["Probability of being on the front"] = [scene.probability.get(number, 0.0) for number in numbers]
         columns["Cannot be told from"] = [", ".join(map(str, scene.ties.get(number, ()))) for number in numbers]
@@ -184,8 +197,10 @@ def references(scene: Landscape, frame: pd.DataFrame, image_sizes: Sequence[int]
     top1 = published().set_index("name")["top1"]
     names = [str(name) for name in rows["preset"]]
     texts = [
-        f"<b>{escape(name)}</b>" + (f"<br>{top1[name]:.1f} % top-1<br>({RECIPE})" if name in top1.index else "")
-        for name in names
+        f"<b>{escape(name)}</b>"
+        + (f"<br>{top1[name]:.1f} % top-1<br>({RECIPE})" if name in top1.index else "")
+        + f"<br>{escape(phrase(row, x))}, measured in this study"
+        for name, (_, row) in zip(names, rows.iterrows(), strict=True)
     ]
     return pd.DataFrame({"name": names, "value": rows[x.column].to_numpy(dtype=float), "text": texts})
 

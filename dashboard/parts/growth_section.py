@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard import chart, data, state
 from dashboard.canvas import ThemeName
-from dashboard.figures.history import hypervolume_compared, hypervolume_history
+from dashboard.figures.history import hypervolume_compared, hypervolume_history, hypervolume_table
 from explorer import results
 from explorer.analysis import convergence
 from explorer.limits import parse_budget
@@ -142,14 +142,11 @@ def _conditions(view: data.View) -> str:
 def _table(view: data.View, steps: Mapping[str, pd.DataFrame], over: str) -> pd.DataFrame:
     """All steps of all studies, in displayed units."""
     rows = results.metrics_of(view.frame, view.objectives)
-    scale, unit = math.prod(row.scale for row in rows), " · ".join(row.unit for row in rows)
-    names = {"number": "Trial", "hypervolume": f"Hypervolume, {unit}"}
     parts = []
     for name, one in steps.items():
-        shown = one.assign(hypervolume=one["hypervolume"] * scale)
-        shown = shown.drop(columns="x") if over == "trials" else shown.rename(columns={"x": convergence.OVER[over]})
+        shown = hypervolume_table(one, rows, over)
         shown.insert(0, "Study", name)
-        parts.append(shown.rename(columns=names))
+        parts.append(shown)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -22,6 +22,16 @@ def first_choice(view: data.View) -> int | None:
     return _members(view.key, view)[1]
 
 
+def own_front(view: data.View) -> frozenset[int]:
+    """Numbers of all members of the study's own front, of all its objectives."""
+    return _own_front(view.key, view)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _own_front(key: Hashable, _view: data.View) -> frozenset[int]:
+    return frozenset(int(number) for number in results.front(_view.frame, _view.objectives)["number"])
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _members(key: Hashable, _view: data.View) -> tuple[tuple[int, ...], int | None]:
     frame, objectives = _view.frame, _view.objectives

@@ -17,6 +17,7 @@ from dashboard import state
 from dashboard.canvas import called
 from dashboard.data import View
 from dashboard.drawing import drawing_alt, drawing_svg
+from dashboard.figures.hover import share_text
 from dashboard.parts.decide import phrase
 from dashboard.text import plain
 from explorer import results
@@ -46,12 +47,16 @@ class Sureness:
     on_front: bool
     probability: float | None = None  # of being on it, None where it was not computed
     ties: tuple[int, ...] = ()  # members that it cannot be told from
+    own: bool | None = None  # whether it is on the study's own front, None where that is the front drawn
 
     def text(self) -> str:
         """The same in a sentence."""
-        said = "On the front" if self.on_front else "Not on the front"
+        which = "the" if self.own is None else "this"
+        said = f"{'On' if self.on_front else 'Not on'} {which} front"
+        if self.own and not self.on_front:
+            said += ", but on the study's own front"
         if self.probability is not None:
-            said += f"; on it in {self.probability:.0%} of draws of the latencies from their intervals"
+            said += f"; on it in {share_text(self.probability)} of draws of the latencies from their intervals"
         if self.ties:
             members = ", ".join(map(str, self.ties[:6])) + (" and others" if len(self.ties) > 6 else "")
             said += f"; cannot be told from trial{'s' * (len(self.ties) > 1)} {members}"
@@ -83,7 +88,7 @@ def show(view: View, number: int, sureness: Sureness | None = None) -> None:
 
 def go(page: str) -> NoReturn:
     """Leaves for another page by the name of its file; what the widgets here have in the URL stays behind."""
-    st.switch_page(PAGES / f"{page}.py", query_params={})
+    st.switch_page(PAGES / f"{page}.py", query_params=state.in_link())
 
 
 def rows_of(frame: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
@@ -122,7 +127,7 @@ def _say_status(row: pd.Series[Any], record: TrialRecord) -> None:
         st.error(f"Failed: {plain(record.error or 'no reason was recorded')}", icon=":material/error:")
         if record.traceback:
             with st.expander("Traceback"):
-                st.code(record.traceback, language=None)
+                st.code(record.traceback, language=None, wrap_lines=True)
     if known(row["infeasible"]):
         st.warning(f"Infeasible, so not trained: {plain(row['infeasible'])}. A looser limit of the search admits it.")
     if record.duplicate_of is not None:
@@ -181,12 +186,12 @@ def _take_away(view: View, number: int, table: pd.DataFrame, record: TrialRecord
     st.image(drawing, width="stretch", alt=drawing_alt(record.architecture))
     name, content = files["yaml"]
     with st.expander("YAML", expanded=True, icon=":material/description:"):
-        st.code(content.decode("utf-8"), language="yaml", height=320)
+        st.code(content.decode("utf-8"), language="yaml", height=320, wrap_lines=True)
     with st.expander("Commands", icon=":material/terminal:"):
         st.caption("The same file from the command line, and what it costs part by part on this machine:")
         st.code("\n".join(commands(view, number, name)), language="bash", wrap_lines=True)
         st.caption("In a training script of yours:")
-        st.code(snippet(name), language="python")
+        st.code(snippet(name), language="python", wrap_lines=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 from numpy.typing import NDArray
 
 from dashboard.canvas import called
@@ -100,12 +99,6 @@ def shown(frame: pd.DataFrame, places: NDArray[np.int64], columns: Sequence[str]
         heading, scale = named[column]
         table[heading] = rows[column] if scale == 1 else rows[column].astype("Float64") * scale
     return pd.DataFrame(table).reset_index(drop=True)
-
-
-def column_formats(table: pd.DataFrame) -> dict[str, Any]:
-    """How a page writes the columns that are no whole numbers: with four significant digits."""
-    broken = [name for name, kind in table.dtypes.items() if pd.api.types.is_float_dtype(kind)]
-    return {str(name): st.column_config.NumberColumn(format="%.4g") for name in broken}
 
 
 def as_csv(table: pd.DataFrame) -> bytes:

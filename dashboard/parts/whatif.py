@@ -85,7 +85,7 @@ def parse(text: str) -> dict[str, Any]:
 def controls(original: Architecture, edits: Mapping[str, Any]) -> dict[str, Any]:
     """Draws the controls of one part of the network, chosen above them, and returns all edits."""
     parts = ["Stem", *(f"Stage {k}" for k in range(1, len(original.stages) + 1))]
-    part = st.segmented_control("Part", parts, default=parts[0], required=True, key="part", bind="query-params")
+    part = st.segmented_control("Part", parts, default=parts[0], required=True, key="edit_part", bind="query-params")
     asked = dict(edits)
     if part in (None, "Stem"):
         _stem(original, asked)

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import data, tables
 from dashboard.parts.findings import Finding, findings
 from dashboard.text import plain
 from explorer.analysis import faults
@@ -41,7 +41,7 @@ def _failures(view: data.View) -> None:
         "share": "Share of failed, %",
         "example": "Example",
     }
-    st.dataframe(shown.rename(columns=names), hide_index=True, key="failures")
+    tables.show(shown.rename(columns=names), key="failures")
     with st.expander("Traceback", icon=":material/terminal:", key="traceback", on_change="rerun") as opened:
         if not opened.open:
             return

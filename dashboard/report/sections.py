@@ -13,23 +13,24 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dashboard.canvas import ThemeName, called
 from dashboard.drawing import drawing_alt, drawing_svg
-from dashboard.figures import hypervolume_history
 from dashboard.figures.devices import rank_agreement, short
 from dashboard.figures.edf import edf_curves
 from dashboard.figures.front import front_of
+from dashboard.figures.history import hypervolume_history, hypervolume_table
 from dashboard.figures.importance import importance_dots
 from dashboard.figures.landscape import Landscape
 from dashboard.figures.learning import learning_curves
 from dashboard.parts import decide
 from dashboard.parts.latency_tables import agreement_table, measured_table, transfers_table
-from dashboard.report.page import Section, code, facts, folded, heading, picture, rows, text
+from dashboard.report.page import ROWS, Section, code, facts, folded, heading, picture, rows, text
 from dashboard.report.study import Study
 from explorer import results, structure
-from explorer.analysis import agreement, distribution, faults, learning, saved, transfer
+from explorer.analysis import agreement, convergence, distribution, faults, learning, saved, transfer
 from explorer.analysis.importance import Importance, ImportanceError, importance
 from explorer.analysis.strongest import strongest_split
 from explorer.metrics import Metric, metric
@@ -101,19 +102,24 @@ def _draw_network(architecture: dict[str, Any], theme: ThemeName, width: int) ->
 
 
 def _history(study: Study) -> Section | None:
-    """Hypervolume after each trial."""
+    """Hypervolume after each trial, against the reference point of the dashboard."""
     if not study.scenes:
         return None
     names = [name for name in study.objectives if study.frame[study.metric(name).column].notna().any()]
-    reference = results.reference_point(study.frame, names)
-    series = results.hypervolume(study.frame, names, reference)
-    steps = series[series.diff().fillna(1) > 0]
-    table = pd.DataFrame({"After trial": steps.index, "Hypervolume, stored units": steps.to_numpy()})
+    reference = convergence.common_reference([study.frame], names)
+    steps = convergence.growth(study.frame, names, reference)
+    shown = steps
+    if len(steps) > ROWS:  # a page writes no more of a table: some all along it, and not the first ones
+        shown = steps.iloc[np.linspace(0, len(steps) - 1, ROWS).round().astype(int)]
+    table = hypervolume_table(shown, results.metrics_of(study.frame, names))
 
     def draw(theme: ThemeName, width: int | None) -> Any:
         return hypervolume_history(study.frame, names, reference=reference, theme=theme, width=width)
 
-    return Section("Progress of the search", [study.charts.chart(draw, table.iloc[::-1])])
+    parts = [study.charts.chart(draw, table)]
+    if len(shown) < len(steps):
+        parts.append(text(f"The table has {len(shown):,} of the {len(steps):,} steps, evenly chosen.", muted=True))
+    return Section("Progress of the search", parts)
 
 
 def _importance(study: Study) -> Section | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.drawing import drawing_alt, drawing_svg
 from dashboard.figures.curve import learning_curve
 from dashboard.figures.stages import stage_costs
@@ -27,7 +27,7 @@ from search_spaces.shipped import names as shipped_names
 if TYPE_CHECKING:
     pass
 
-PRESET, TRIAL, SECTION = "preset", "_of_trial", "show"
+PRESET, TRIAL, SECTION = "preset", "_of_trial", "about"
 WIDE, BESIDE, NARROW = 960, 540, 340  # pixels of a drawing: alone, beside controls, on a phone
 
 
@@ -159,10 +159,12 @@ def _cost_controls() -> tuple[str, bool]:
     with left:
         labels = {metric.label: name for name, metric in COMPLEXITY.items()}
         words = list(labels)
-        chosen = st.segmented_control("Cost", words, default=words[0], required=True, key="cost", bind="query-params")
+        chosen = st.segmented_control(
+            "Cost", words, default=words[0], required=True, key="part_cost", bind="query-params"
+        )
     with right:
         by = st.segmented_control(
-            "By", ["stage", "block"], default="stage", required=True, key="by", bind="query-params"
+            "By", ["stage", "block"], default="stage", required=True, key="rows", bind="query-params"
         )
     return labels[str(chosen or words[0])], by == "block"
 
@@ -208,7 +210,7 @@ def _provenance(view: data.View, shown: Shown) -> None:
         if published is not None:
             st.text(f"Top-1 {published.top1} %, published, ImageNet-1k, other recipe: {published.source}.")
         return
-    st.dataframe(provenance(view, shown.number), hide_index=True, key="provenance", height="content")
+    tables.show(provenance(view, shown.number), key="provenance", height="content")
     curve = view.curves([shown.number])
     if curve.empty:
         st.text("No learning curve: this trial was not trained.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.canvas import THEMES
 from dashboard.drawing import drawing_alt, drawing_svg
 from dashboard.figures.compare import latency_dumbbells, latency_table
@@ -25,7 +25,7 @@ from search_spaces import Architecture, preset
 from search_spaces.errors import InputError
 from search_spaces.shipped import names as shipped_names
 
-TRIALS, PRESETS, SHARE = "_compared", "with", "share"  # keys of the choosers; two of them are words of the link
+TRIALS, PRESETS, SHARE = "_compared", "models", "share"  # keys of the choosers; two of them are words of the link
 DRAWING, ACROSS = 400, 2  # pixels of a drawing, drawings in a row
 
 
@@ -138,7 +138,7 @@ def _tables(view: data.View, candidates: Sequence[Candidate]) -> None:
     """The numbers with the best of each row marked, and the choices that differ, with one file of both."""
     measured, choices = numbers(candidates, view.frame, view.data), differences(candidates)
     st.subheader("Numbers")
-    st.dataframe(measured.style.map(_marked, subset=list(measured.columns[1:])), hide_index=True, key="numbers")
+    tables.show(measured.style.map(_marked, subset=list(measured.columns[1:])), key="numbers")
     st.caption(
         "↑ higher is better, ↓ lower is better. 95 % intervals of the latency in brackets; those that overlap the"
         " best one's tie with it. Accuracies count as"
@@ -150,7 +150,7 @@ def _tables(view: data.View, candidates: Sequence[Candidate]) -> None:
             "These architectures do not differ in any choice." if len(candidates) > 1 else "Nothing to differ from."
         )
     else:
-        st.dataframe(choices, hide_index=True, key="choices", height="content")
+        tables.show(choices, key="choices", height="content")
     both = pd.concat([measured.rename(columns={"metric": "row"}), choices.rename(columns={"choice": "row"})])
     st.download_button(
         "CSV of both tables",
@@ -183,6 +183,9 @@ def _latencies(view: data.View, candidates: Sequence[Candidate]) -> None:
     event = chart.show(figure, key="latencies", table=lambda: latency_table(rows))
     if event.clicked is not None:
         state.choose(event.clicked)
+    without = [one.label for one in candidates if not results.latencies(one.row)]
+    if without:
+        st.caption(plain(f"Without any latency in this study, so not drawn: {', '.join(without)}."))
     if state.trial() in chosen:
         st.page_link(panel.PAGES / "architecture.py", label=f"Architecture of trial {state.trial()}")
 

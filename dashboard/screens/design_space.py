@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 import pandas as pd
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.canvas import called
 from dashboard.figures import cloud as cloud_figures
 from dashboard.figures import parallel
@@ -76,7 +76,7 @@ def _distributions(view: data.View) -> None:
         split = choose_split(view)
     with right:
         alike = st.selectbox(
-            "At like",
+            "At similar",
             ["any complexity", *(row.label for row in COMPLEXITY.values())],
             key="alike",
             bind="query-params",
@@ -87,13 +87,15 @@ def _distributions(view: data.View) -> None:
     name = next((key for key, row in COMPLEXITY.items() if row.label == alike), None)
     found = _edf(view.key, goal, split, among, name, view.frame)
     st.markdown(plain(in_words(found, called(found.metric, view.data).label)))
-    facts = " · ".join(filter(None, [stated(view, goal, among), f"at like {COMPLEXITY[name].label}" if name else ""]))
+    facts = " · ".join(
+        filter(None, [stated(view, goal, among), f"at similar {COMPLEXITY[name].label}" if name else ""])
+    )
     figure = edf_curves(found, data=view.data, conditions=facts, theme=state.theme(), width=state.width("edf"))
     curves = space_tables.curves_table(found, view.data)
     chart.show(figure, key="edf", table=curves, revision=f"{goal} {split} {among} {alike}")
-    st.dataframe(space_tables.levels_table(found, view.data), hide_index=True, key="edf_levels")
+    tables.show(space_tables.levels_table(found, view.data), key="edf_levels")
     with st.expander("Every pair of levels", icon=":material/compare_arrows:"):
-        st.dataframe(space_tables.pairs_table(found, view.data), hide_index=True, key="edf_pairs")
+        tables.show(space_tables.pairs_table(found, view.data), key="edf_pairs")
     st.caption(
         "RegNet and pycls compare samples drawn at random from a space. The trials of a search are none: its sampler"
         " follows the front, tries more often what did well, and in better company. The study's record does not say"
@@ -238,9 +240,7 @@ def _parallel(view: data.View) -> None:
     said = f" with {parallel.in_words(dimensions, brush)}" if brush else ""
     st.text(f"{len(found):,} of {len(rows):,} trials{said}, the best by {called(goal, view.data).label} first:")
     shown = space_tables.trials_table(found, dimensions)
-    picked = st.dataframe(
-        shown.head(ROWS), hide_index=True, key="matching", on_select="rerun", selection_mode="multi-row"
-    )
+    picked = tables.show(shown.head(ROWS), key="matching", on_select="rerun", selection_mode="multi-row")
     offer(found, shown, picked["selection"]["rows"])
     st.caption(
         f"At most {parallel.MOST} lines are drawn: the front, as many of the trials nearest to it, and a sample of the"

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.canvas import ThemeName, called
 from dashboard.figures.devices import rank_agreement, short
 from dashboard.figures.latencies import latency_scatter, predicted_measured
@@ -22,7 +22,6 @@ from dashboard.parts.latency_tables import (
     transfer_table,
     transfers_table,
 )
-from dashboard.parts.trials_table import column_formats
 from dashboard.text import plain
 from explorer import results
 from explorer.analysis import agreement, held_out, transfer
@@ -40,7 +39,7 @@ def main() -> None:
         st.text("No latency in this study.")
         _how_to_measure(view, "Measure its architectures, on this machine or on another, and attach what comes out:")
         return
-    st.dataframe(measured_table(view.frame), hide_index=True, key="devices_measured")
+    tables.show(measured_table(view.frame), key="devices_measured")
     if len(timed) == 1:
         _how_to_measure(view, "One latency only. To see what another device, runtime or batch size makes of it:")
     sections: dict[str, Callable[[data.View, list[str]], None]] = {
@@ -117,7 +116,7 @@ def _fronts_section(view: data.View, timed: list[str]) -> None:
     with st.expander("Every way to choose", icon=":material/compare:", key="ways", on_change="rerun") as ways:
         if ways.open:
             every = transfers_table(frame, _transfers(view.key, goal, frame), label)
-            st.dataframe(every, hide_index=True, key="ways_rows", column_config=column_formats(every))
+            tables.show(every, key="ways_rows")
     st.caption(
         "The front by the one, looked at under the other. Lost is how much more the best architecture has that takes no"
         " longer there: what choosing by the wrong device costs. Intervals decide what can be told;"
@@ -192,14 +191,7 @@ def _goal(view: data.View) -> str | None:
 
 def _table(shown: pd.DataFrame, numbers: pd.Series[int], key: str) -> None:
     """A table of trials in which a row can be chosen."""
-    picked = st.dataframe(
-        shown,
-        hide_index=True,
-        key=f"{key}_rows",
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config=column_formats(shown),
-    )
+    picked = tables.show(shown, key=f"{key}_rows", on_select="rerun", selection_mode="single-row")
     rows = picked["selection"]["rows"]
     if rows and rows[0] < len(numbers):
         state.choose(int(numbers.iloc[rows[0]]))

@@ -7,14 +7,17 @@ from collections.abc import Hashable
 import pandas as pd
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
+from dashboard.canvas import called
 from dashboard.data import View
 from dashboard.figures.front import front_of
 from dashboard.figures.landscape import Landscape, landscape
 from dashboard.parts import controls, decide, filters, panel
 from dashboard.parts.controls import Layers
 from dashboard.parts.filters import Filters
+from dashboard.parts.members import own_front
 from dashboard.text import plain
+from explorer import results
 
 KNEE = (
     "The knee is the point of the front farthest from the line between its ends, costs on a logarithmic scale:"
@@ -63,10 +66,8 @@ def _explore(view: View) -> None:
 
 def _decide(view: View, scene: Landscape, budget: float | None) -> None:
     """The best under the budget in words, and the members of the front to look at first."""
-    if len(view.objectives) == 1:
-        st.caption(
-            f"This study has one objective, {plain(view.objectives[0])}; the front here is with {scene.x.label}."
-        )
+    if not _whole(view, scene):
+        st.caption(plain(_own_front_text(view, scene)))
     if budget is not None:
         st.markdown(f"**{plain(decide.headline(scene, budget))}**")
     with st.container(horizontal=True, gap="small", key="landmarks"):
@@ -77,6 +78,24 @@ def _decide(view: View, scene: Landscape, budget: float | None) -> None:
             label = name if state.width() is not None else f"{name}: {numbers}"
             if st.button(plain(label), key=f"go_{name}", help=KNEE if name == "Knee" else None):
                 state.choose(int(row["number"]))
+
+
+def _whole(view: View, scene: Landscape) -> bool:
+    """Whether the two axes are the study's objectives, all of them, so that the front drawn is its own."""
+    aims = {metric.column for metric in results.metrics_of(view.frame, view.objectives)}
+    return aims == {scene.x.column, scene.y.column}
+
+
+def _own_front_text(view: View, scene: Landscape) -> str:
+    """How large the study's own front is, which is another than the one drawn."""
+    if len(view.objectives) == 1:
+        return f"This study has one objective, {view.objectives[0]}; the front here is with {scene.x.label}."
+    if len(view.objectives) > 2:
+        aims = f"all {len(view.objectives)} objectives"
+    else:
+        aims = " and ".join(called(one, view.data).label for one in results.metrics_of(view.frame, view.objectives))
+    count = len(own_front(view))
+    return f"The study's own front, of {aims}, has {count:,} member{'s' * (count != 1)}."
 
 
 def _draw(view: View, scene: Landscape, budget: float | None, color: str, layers: Layers, wanted: Filters) -> None:
@@ -92,6 +111,7 @@ def _draw(view: View, scene: Landscape, budget: float | None, color: str, layers
     figure = front_of(
         scene,
         data=view.data,
+        whole=_whole(view, scene),
         color=column,
         color_label=controls.color_label(view, color),
         intervals=layers.intervals,
@@ -104,7 +124,14 @@ def _draw(view: View, scene: Landscape, budget: float | None, color: str, layers
     )
     narrow = (state.width("front") or 960) < PHONE
     figure.update_layout(dragmode=False if narrow else "zoom")
-    event = chart.show(figure, key="front", table=lambda: decide.table(scene, budget), revision=name, select=not narrow)
+    event = chart.show(
+        figure,
+        key="front",
+        table=lambda: decide.table(scene, budget),
+        columns={"Of note": st.column_config.TextColumn(width=260)},  # "best accuracy, best under the budget"
+        revision=name,
+        select=not narrow,
+    )
     for line in _notes(view, scene, layers, wanted, models):
         st.caption(plain(line))
     box = _box(event.box, f"{scene.x.name} {scene.y.name}")
@@ -122,13 +149,16 @@ def _notes(view: View, scene: Landscape, layers: Layers, wanted: Filters, models
             f"The {len(scene.dominated):,} dominated trials nearest to the front are points; the other"
             f" {len(scene.cloud):,} are a picture of how dense they lie. Box select, in the chart's toolbar, finds all."
         )
+    cost = decide.NOUNS.get(scene.x.name, "latency")
     absent = [
-        f"{missing:,} {status} trial{'s have' if missing > 1 else ' has'} no {scene.x.label.lower()}"
+        f"{missing:,} {status} trial{'s have' if missing > 1 else ' has'} no {cost}"
         for status in layers.beside
         if (missing := int(((view.frame["status"] == status) & view.frame[scene.x.column].isna()).sum()))
     ]
     if absent:
-        lines.append(f"{', '.join(absent)}: choose MACs as the cost to see what was rejected before it was timed.")
+        counted = scene.x.name in ("macs", "params")  # known before anything is measured
+        step = "" if counted else ": choose MACs as the cost to see what was rejected before it was measured"
+        lines.append(f"{', '.join(absent)}{step}.")
     if layers.published == "size" and models is not None and models.empty and scene.x.name in ("macs", "params"):
         sizes = " and ".join(f"{size} px" for size in _image_sizes(view.frame))
         lines.append(f"No published model takes images of {sizes}: View has those of all sizes.")
@@ -168,8 +198,9 @@ def _choose_trial(view: View, scene: Landscape, budget: float | None) -> None:
         chosen = int(row["number"])
         st.caption(f"Click a point to see it here. Until then: {shown}.")
     ties = scene.ties.get(chosen, ())
+    own = None if _whole(view, scene) else chosen in own_front(view)
     chance = scene.probability.get(chosen, 0.0) if len(scene.probability) else None
-    panel.show(view, chosen, panel.Sureness(chosen in members, chance, ties))
+    panel.show(view, chosen, panel.Sureness(chosen in members, chance, ties, own))
 
 
 def _take_member() -> None:
@@ -187,9 +218,7 @@ def _show_box(view: View, scene: Landscape, box: dict[str, chart.Range], wanted:
     for metric in (scene.y, scene.x):
         table[metric.quantity] = shown[metric.column].to_numpy(dtype=float) * metric.scale
     table["Architecture"] = shown["what"].astype("object").to_numpy()
-    picked = st.dataframe(
-        table, hide_index=True, key="box_rows", on_select="rerun", selection_mode="multi-row", height=260
-    )
+    picked = tables.show(table, key="box_rows", on_select="rerun", selection_mode="multi-row", height=260)
     if count > SHOWN_IN_BOX:
         st.caption(f"The best {SHOWN_IN_BOX:,} of {count:,}.")
     numbers = [int(table["Trial"].iloc[row]) for row in picked.selection.rows] or [int(n) for n in table["Trial"]]

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard import chart, data, state
 from dashboard.canvas import ThemeName, called
-from dashboard.figures.history import hypervolume_history
+from dashboard.figures.history import hypervolume_history, hypervolume_table
 from dashboard.figures.timeline import STATUS
 from dashboard.parts import panel, wrong_section
 from dashboard.text import plain
@@ -72,7 +72,8 @@ def _open() -> None:
     rows = st.session_state["studies"]["selection"]["rows"]
     table = data.studies()
     if rows and rows[0] < len(table) and table["readable"].iloc[rows[0]]:
-        st.session_state["study"] = str(table["name"].iloc[rows[0]])
+        state.forget()
+        st.session_state[state.STUDY] = str(table["name"].iloc[rows[0]])
 
 
 def _conditions(view: data.View) -> str:
@@ -137,7 +138,7 @@ def _pace(view: data.View) -> None:
     if not asked:
         lines.append("Time left is unknown, for a study does not keep how many trials it was asked for.")
     if not running:
-        last = frame["finished"].max()
+        last = pace.ends(frame).max()
         when = "" if pd.isna(last) else f" since {last:%Y-%m-%d %H:%M} UTC"
         lines.append(f"No trial is running{when}; the same vitscape search continues.")
     st.text(" ".join(lines))
@@ -166,7 +167,7 @@ def _history(view: data.View) -> None:
 def _history_table(view: data.View) -> pd.DataFrame:
     reference = convergence.common_reference([view.frame], view.objectives)
     steps = convergence.growth(view.frame, view.objectives, reference)
-    return steps.rename(columns={"number": "trial"}).drop(columns="x")
+    return hypervolume_table(steps, results.metrics_of(view.frame, view.objectives))
 
 
 def _best(view: data.View) -> None:

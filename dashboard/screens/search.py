@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.canvas import ThemeName
 from dashboard.figures.learning import learning_curves
 from dashboard.figures.timeline import MOST_BARS, timeline
@@ -71,7 +71,7 @@ def _saved_section(view: data.View) -> None:
         st.metric("Saved, estimated", _duration(float(sums.get("estimated", 0))), width="content")
     names = {"rule": "Rule", "trials": "Trials", "seconds": "Seconds saved", "basis": "Basis"}
     shown = table.drop(columns="how").round({"seconds": 0}).rename(columns=names)
-    st.dataframe(shown, hide_index=True, key="saved")
+    tables.show(shown, key="saved")
     st.text("\n".join(f"{row['rule'].capitalize()}: {row['how']}." for row in table.to_dict("records")))
     st.download_button(
         "CSV", table.to_csv(index=False), file_name="vitscape_saved.csv", mime="text/csv", on_click="ignore"
@@ -124,7 +124,7 @@ def _learning_section(view: data.View) -> None:
         return
     st.text(f"Stopped before epoch {epochs}{whole}: {len(early)} trial{'s' * (len(early) > 1)}.")
     names = {"number": "Trial", "epoch": "Last epoch", "accuracy": "Top-1 (proxy) there, %"}
-    st.dataframe(early.rename(columns=names), hide_index=True, key="stopped")
+    tables.show(early.rename(columns=names), key="stopped")
 
 
 def _by_epoch(curves: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from dashboard import data, state
+from dashboard import data, state, tables
 from dashboard.parts import panel
-from dashboard.parts.trials_table import as_csv, as_parquet, column_formats, found, ordered, scales, shown, usual
+from dashboard.parts.trials_table import as_csv, as_parquet, found, ordered, scales, shown, usual
 from search_spaces.errors import InputError
 
 ROWS = 1000  # a page of the table: more cost the browser seconds, and lazy tables cannot be selected in
@@ -28,7 +28,8 @@ def main() -> None:
     named = scales(view.frame, view.data)
     places, columns = _controls(view, named)
     if not len(places):
-        st.text(f"None of {len(view.frame):,} trials has this status and these words: clear Find or Status.")
+        many = f"{len(view.frame):,} trial{'s' * (len(view.frame) != 1)}"
+        st.text(f"None of {many} has this status and these words: clear Find or Status.")
         return
     page = _page_number(len(places))
     table = shown(view.frame, places[page * ROWS : (page + 1) * ROWS], columns, view.data)
@@ -58,7 +59,7 @@ def _controls(view: data.View, named: dict[str, tuple[str, float]]) -> tuple[NDA
     chosen = st.multiselect("Columns", list(headings), default=standard, key="columns", bind="query-params")
     places = _places(view.key, tuple(statuses), text or "", headings[str(sort)], falling, view.frame)
     of_all = f" of {len(view.frame):,}" if len(places) < len(view.frame) else ""
-    st.caption(f"{len(places):,}{of_all} trials")
+    st.caption(f"{len(places):,}{of_all} trial{'s' * (len(view.frame) != 1)}")
     wanted = [headings[heading] for heading in chosen] or ["number"]
     return places, wanted if "number" in wanted else ["number", *wanted]
 
@@ -77,16 +78,14 @@ def _page_number(rows: int) -> int:
 def _table(view: data.View, table: pd.DataFrame, places: NDArray[np.int64], page: int) -> list[int]:
     """Draws one page of the table; the numbers of the trials selected in it."""
     first = int(places[page * ROWS])
-    picked = st.dataframe(
+    picked = tables.show(
         table,
-        hide_index=True,
         key=f"trials_{len(places)}_{first}_{page}",  # another table's selection means other trials
         on_select="rerun",
         selection_mode="multi-row",
-        column_config=column_formats(table),
         placeholder="",
         height=min(36 * (len(table) + 1) + 2, 560),
-        alt=f"{len(table):,} trials, {', '.join(table.columns)}",
+        alt=f"{len(table):,} trial{'s' * (len(table) != 1)}, {', '.join(table.columns)}",
     )
     rows = [row for row in picked["selection"]["rows"] if row < len(table)]
     return [int(number) for number in view.frame["number"].to_numpy()[places[page * ROWS :][rows]]]
@@ -126,7 +125,8 @@ def _downloads(view: data.View, places: NDArray[np.int64], columns: list[str]) -
                 width="stretch",
             )
     st.caption(
-        "Shown: these rows and columns, all pages, numbers as displayed. All: every trial and column, base units."
+        "Shown: these rows and columns, all pages, in the units displayed, full precision. All: every trial and column,"
+        " base units."
     )
 
 

@@ -62,8 +62,10 @@ def values(rows: pd.DataFrame, name: str) -> Values:
         return Values(middle, middle, middle)
     middle = np.where(rows[verdict_column(metric)].isin(DOUBTFUL).to_numpy(dtype=bool), np.nan, middle)
     low, high = (rows[end].to_numpy(dtype=float, na_value=np.nan) for end in ends)
-    low = np.where(low > 0, low, middle**2 / high)  # an interval wider than the median may reach below 0
-    known = (low <= middle) & (middle <= high)  # False where an end is missing: then the median counts as exact
+    # an interval wider than the median may reach below 0
+    low = np.where(low > 0, low, middle**2 / np.where(high > 0, high, np.nan))
+    # False where an end is missing or infinite: then the median counts as exact
+    known = (low <= middle) & (middle <= high) & np.isfinite(high)
     return Values(np.where(known, low, middle), middle, np.where(known, high, middle))
 
 

@@ -24,7 +24,7 @@ MOST_NAMES = 7  # of a choice between names: as many as there are shapes to draw
 FEWEST = 8  # trials of a level that say anything of their distribution
 FEWEST_ALIKE = 3  # of a level's trials in a range of complexity, where levels are compared at like complexity
 RANGES = 4  # of complexity, with equally many trials of the study in each
-CURVE_POINTS = 150
+CURVE_POINTS = 151  # odd: the one in the middle is the median itself
 WINDOWS = 24  # along a trend
 ALL = "all trials"
 
@@ -138,10 +138,21 @@ def levels(values: pd.Series[Any]) -> pd.Series[Any]:
         inner = np.unique(np.quantile(numbers.dropna(), np.arange(1, MOST_LEVELS) / MOST_LEVELS, method="lower"))
         bins = pd.cut(numbers, [-math.inf, *inner[inner < distinct[-1]], math.inf], right=True, labels=False)
     spans = numbers.groupby(bins).agg(["min", "max"])
-    texts = {
-        code: f"{low:g}" if low == high else f"{low:g}–{high:g}" for code, low, high in spans.round(3).itertuples()
-    }
+    texts = dict(zip(spans.index, _words_of(spans["min"].tolist(), spans["max"].tolist()), strict=True))
     return bins.map(texts).astype(pd.CategoricalDtype(list(texts.values()), ordered=True))
+
+
+def _words_of(lows: Sequence[float], highs: Sequence[float]) -> list[str]:
+    """Rising spans in words, with three decimals, or with as many as it takes for no end to read as the next start.
+
+    >>> _words_of([0.21354, 0.21429], [0.21354, 0.25])
+    ['0.2135', '0.2143–0.25']
+    """
+    for decimals in range(3, 18):
+        first, last = ([f"{round(end, decimals):.{decimals + 3}g}" for end in ends] for ends in (lows, highs))
+        if all(end != start for end, start in zip(last, first[1:], strict=False)):
+            break
+    return [low if low == high else f"{low}–{high}" for low, high in zip(first, last, strict=True)]
 
 
 def trend(

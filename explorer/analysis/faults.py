@@ -75,9 +75,12 @@ def partly_measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def interrupted(frame: pd.DataFrame) -> tuple[int, int]:
-    """How many trials were interrupted, and how many of these nothing has repeated yet."""
+    """How many trials were interrupted, and how many of these no ended trial has repeated yet.
+
+    A repeat that was itself interrupted counts as one: it is then the one to repeat.
+    """
     cut = frame.loc[frame["status"].isin(["interrupted"]), "number"]
-    again = frame.loc[~frame["status"].isin(["waiting", "running", "interrupted"]), "retry_of"].dropna()
+    again = frame.loc[~frame["status"].isin(["waiting", "running"]), "retry_of"].dropna()
     return len(cut), int((~cut.isin(again.to_numpy(dtype="int64"))).sum())
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from explorer.analysis.agreement import Values, measured, values
-from explorer.profile.predict import LEAST, LatencyPredictor, PredictorError
-from explorer.results import metrics_of, verdict_column
+from explorer.profile.predict import LEAST, LatencyPredictor, PredictorError, relative_noise
+from explorer.results import interval_columns, metrics_of, verdict_column
 from search_spaces.architecture import Architecture
 
 MOST = 400  # architectures: a few seconds
@@ -48,7 +48,9 @@ def held_out(
         raise PredictorError(f"{name}: {len(rows)} architectures measured, a predictor needs {LEAST} or more")
     networks = [Architecture.from_dict(dict(architectures[number]), f"trial {number}") for number in rows["number"]]
     found: Values = values(rows, name)
-    noise = np.log(found.high / found.low) / (2 * 1.96)
+    (metric,) = metrics_of(rows, [name])
+    low, high = (rows[end].to_numpy(dtype=float) for end in interval_columns(metric) or ())
+    noise = relative_noise(low, found.middle, high)
     parts = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
     table = rows[["number", "what"]].assign(measured=found.middle, lo=found.low, hi=found.high).reset_index(drop=True)
     pieces = []

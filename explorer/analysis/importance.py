@@ -2,7 +2,8 @@
 
 Permutation importance (Breiman 2001) on trials that the forest has not seen. A space is conditional: a window size is
 there only where the mixer is a window. So a choice is permuted among the trials that have it, within one kind of mixer,
-and a kind of mixer is permuted together with the choices it brings; no trial is asked about that could not exist.
+and a kind of mixer is permuted together with the choices it brings: no mixer is asked about with a choice that it has
+not. Other combinations that the space rules out, such as heads that do not divide a width, are still asked about.
 """
 
 from __future__ import annotations
@@ -47,16 +48,21 @@ class Importance:
     r2: tuple[float, float, float]  # of the held-out trials: least, mean, most of the refits
     trials: int  # used
     of: int  # there were
+    deviation: pd.Series[Any]  # standard deviation of the importance over the refits, by column
 
 
 def importance(frame: pd.DataFrame, objective: str, seed: int = 0) -> Importance:
     """Importance of the structure's columns for an objective; costs by their logarithm. Deterministic.
+
+    Trials whose number of stages is not known, having no architecture that can be read, are left out.
 
     Raises:
         ImportanceError: fewer than 30 complete trials, nothing that varies, or no scikit-learn.
     """
     (metric,) = results.metrics_of(frame, [objective])
     rows = results.candidates(frame, [objective])
+    if "stage_count" in rows:
+        rows = rows[rows["stage_count"].notna()]
     total = len(rows)
     if total < FEWEST:
         raise ImportanceError(
@@ -86,7 +92,8 @@ def importance(frame: pd.DataFrame, objective: str, seed: int = 0) -> Importance
             "trials": [int((codes[c] != MISSING).sum()) for c in columns],
         }
     ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    return Importance(objective, table, (float(r2.min()), float(r2.mean()), float(r2.max())), len(rows), total)
+    spread = pd.Series(losses.std(axis=0, ddof=1), index=columns, name="deviation")
+    return Importance(objective, table, (float(r2.min()), float(r2.mean()), float(r2.max())), len(rows), total, spread)
 
 
 def _target(rows: pd.DataFrame, metric: Metric) -> NDArray[np.float64]:
@@ -166,12 +173,14 @@ def _inputs(
 
 
 def _block(column: str, codes: pd.DataFrame) -> list[str]:
-    """The columns that are permuted as one: with a kind of mixer its own choices, with the number of stages theirs."""
+    """The columns that are permuted as one: with a kind of mixer its own choices, with the number of stages those of
+    the stages that not every network has."""
     name, _, stage = column.partition("@")
     if name == "mixer":
         return [column, *(f"{own}@{stage}" for own in OF_MIXER)]
     if name == "stage_count":
-        return [column, *(c for c in codes.columns if "@" in c and (codes[c] == MISSING).any())]
+        fewest = codes[column].min()
+        return [column, *(c for c in codes.columns if "@" in c and int(c.partition("@")[2]) > fewest)]
     return [column]
 
 

@@ -46,7 +46,7 @@ def evaluated(frame: pd.DataFrame) -> NDArray[np.bool_]:
 def pace(frame: pd.DataFrame) -> Pace:
     """How fast the search went, in all and over the last 30 evaluated trials."""
     spans = _spans(frame)
-    counted = np.sort(_seconds(frame.loc[evaluated(frame), "finished"].dropna()))
+    counted = np.sort(_seconds(ends(frame)[evaluated(frame)].dropna()))
     hours, paused = _running_hours(spans)
     rate = recent = None
     if len(counted) > 1 and hours > 0:
@@ -55,6 +55,20 @@ def pace(frame: pd.DataFrame) -> Pace:
         lately, _ = _running_hours(spans[spans[:, 1] > since], since)
         recent = (min(RECENT + 1, len(counted)) - 1) / lately if lately > 0 else None
     return Pace(len(counted), hours, paused, float(frame["seconds"].sum()) / HOUR, rate, recent)
+
+
+def ends(frame: pd.DataFrame) -> pd.Series[Any]:
+    """When each trial's work ended (UTC); missing where it has not.
+
+    A trial that was interrupted, or failed without a time of its own, is closed by the resume, hours later perhaps: it
+    ended when it had taken the seconds that its record says, at its start where it says none.
+    """
+    finished = frame["finished"]
+    seconds = frame["seconds"].fillna(0).astype("float64")
+    unrecorded = _among(frame["status"], ("failed",)) & (seconds <= 0).to_numpy(dtype=bool)
+    closed = (_among(frame["status"], ("interrupted",)) | unrecorded) & frame["started"].notna().to_numpy(dtype=bool)
+    worked = frame["started"] + pd.to_timedelta(seconds, unit="s")
+    return finished.where(~closed | finished.isna() | (finished <= worked), worked)
 
 
 def hours_left(pace: Pace, asked: int) -> float | None:
@@ -67,8 +81,12 @@ def hours_left(pace: Pace, asked: int) -> float | None:
 def stale(frame: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """The running trials that have run so long that their process is probably dead: number, hours.
 
-    Longer than ten minutes, and than twenty times the median trial.
+    Longer than ten minutes, and than twenty times the median trial. Optuna writes times by the writer's clock and does
+    not say its zone: none is told of where the storage is no SQLite file (the frame's attribute `remote`), so that the
+    writer may be in another zone, nor where a trial began in the future of `now`, so that it is.
     """
+    if frame.attrs.get("remote", False) or bool((frame["started"] > now).any()):
+        return pd.DataFrame({"number": pd.Series(dtype="int64"), "hours": pd.Series(dtype="float64")})
     running = frame.loc[_among(frame["status"], ("running",)), ["number", "started"]]
     usual = frame.loc[evaluated(frame), "seconds"].median()
     hours = (now - running["started"]).dt.total_seconds() / HOUR
@@ -86,8 +104,8 @@ def clock(frame: pd.DataFrame, over: str) -> pd.DataFrame:
     if over == "trials":
         ordered = frame.loc[ended, ["number"]].sort_values("number", kind="stable")
         return ordered.assign(x=ordered["number"].astype("float64"))
-    known = ended & frame["finished"].notna().to_numpy(dtype=bool)
-    rows = frame.loc[known, ["number", "finished", "seconds"]].sort_values(["finished", "number"], kind="stable")
+    rows = frame[["number", "seconds"]].assign(finished=ends(frame))[ended]
+    rows = rows[rows["finished"].notna()].sort_values(["finished", "number"], kind="stable")
     hours = rows["seconds"].fillna(0).astype("float64").cumsum() / HOUR
     if over == "time":
         hours = (rows["finished"] - frame["started"].min()).dt.total_seconds() / HOUR
@@ -99,7 +117,7 @@ def throughput(frame: pd.DataFrame, bins: int = 60) -> pd.DataFrame:
 
     A stretch is a round one: seconds, minutes or hours, so that there are at most `bins`.
     """
-    ended = frame.loc[_among(frame["status"], ENDED) & frame["finished"].notna().to_numpy(), ["status", "finished"]]
+    ended = frame[["status"]].assign(finished=ends(frame))[_among(frame["status"], ENDED)].dropna(subset=["finished"])
     if ended.empty:
         return pd.DataFrame({"start": [], "end": [], "status": [], "trials": []})
     span = (ended["finished"].max() - ended["finished"].min()).total_seconds()
@@ -123,7 +141,7 @@ def _seconds(times: pd.Series[Any]) -> NDArray[np.float64]:
 
 def _spans(frame: pd.DataFrame) -> NDArray[np.float64]:
     """(n, 2): when each ended trial began and finished, in seconds, by its start."""
-    times = frame.loc[_among(frame["status"], ENDED), ["started", "finished"]].dropna()
+    times = frame[["started"]].assign(finished=ends(frame))[_among(frame["status"], ENDED)].dropna()
     spans = np.column_stack([_seconds(times["started"]), _seconds(times["finished"])])
     ordered: NDArray[np.float64] = spans[np.argsort(spans[:, 0], kind="stable")]
     return ordered

@@ -57,13 +57,13 @@ def transfers(frame: pd.DataFrame, goal: str = "accuracy") -> pd.DataFrame:
 
     `by`, `on`, `n` (architectures compared), `members` (of the front of `by`), `stay`, `open` (cannot be told) and
     `leave` (counts), `lost_mean` and `lost_most` (in the goal's unit) and `time_lost_mean` (%) over the members. Two
-    with fewer than 5 architectures in common have no row.
+    with fewer than 5 architectures in common have no row, nor has the goal itself as either of them.
     """
     found = []
     timed = latencies(frame)
     for by in [*timed, *PROXIES]:
         for on in timed:
-            if by == on:
+            if by == on or quantity(frame, goal).column in (quantity(frame, by).column, quantity(frame, on).column):
                 continue
             table = transfer(frame, by, on, goal)
             if table.attrs["n"] < LEAST:

@@ -160,7 +160,8 @@ def cross_validate(
 def from_frame(frame: pd.DataFrame, metric_name: str = "latency") -> LatencyPredictor:
     """The predictor of a study's latencies, each architecture's earliest that no verdict speaks against.
 
-    `frame` is that of explorer.results; `metric_name` one of its latencies, such as "latency@cuda_graph/b1".
+    `frame` is that of explorer.results; `metric_name` one of its latencies, such as "latency@cuda_graph/b1". A median
+    whose interval is none (relative_noise) is taken without it.
 
     Raises:
         PredictorError: the metric is no latency, or the study has fewer than 20 to learn from.
@@ -182,12 +183,27 @@ def from_frame(frame: pd.DataFrame, metric_name: str = "latency") -> LatencyPred
             f"{metric_name}: {len(trusted)} architectures measured{apart}, a predictor needs {LEAST} or more;"
             " search on, or attach measurements"
         )
-    low, high = (trusted[end].to_numpy(dtype=float) for end in ends)
+    low, middle, high = (trusted[name].to_numpy(dtype=float) for name in (ends[0], metric.column, ends[1]))
     return LatencyPredictor.fit(
         [Architecture.from_dict(data, "trial") for data in trusted["architecture"]],
-        trusted[metric.column].to_numpy(dtype=float),
-        noise=np.log(high / low) / (2 * 1.96),
+        middle,
+        noise=relative_noise(low, middle, high),
     )
+
+
+def relative_noise(low: Floats, middle: Floats, high: Floats) -> Floats:
+    """The relative standard deviation of medians with 95 % intervals, the interval taken as normal in the logarithm.
+
+    Where an interval is not finite and above 0 with the median inside, the median is taken without it: as noisy as the
+    median of the others, or as exact where no other has one.
+
+    >>> relative_noise(np.array([0.98, 0.0]), np.array([1.0, 1.0]), np.array([1.02, 1.1])).round(4)
+    array([0.0102, 0.0102])
+    """
+    known = (low > 0) & (low <= middle) & (middle <= high) & np.isfinite(high)
+    noise = np.log(np.where(known, high, 1.0) / np.where(known, low, 1.0)) / (2 * 1.96)
+    found: Floats = np.where(known, noise, np.median(noise[known]) if known.any() else 0.0)
+    return found
 
 
 @dataclass(frozen=True)
