@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, spearmanr
 from dashboard.canvas import THEMES
 from dashboard.figures.devices import rank_agreement, short
 from dashboard.figures.latencies import POINTS, latency_scatter, predicted_measured
-from explorer.analysis.agreement import LEAST, MOST, Values, agreement, compared, movers
+from explorer.analysis.agreement import LEAST, MOST, Values, agreement, compared, movers, values
 from explorer.analysis.held_out import held_out, learnable, summary
 from explorer.analysis.transfer import transfer, transfers
 from explorer.frame import COLUMNS, LATENCY_COLUMNS
@@ -198,6 +198,21 @@ def test_every_way_to_choose_is_counted_up():
     assert table.loc[("macs", "latency"), ["members", "stay", "lost_mean"]].tolist() == [5, 5, 0.0]
     assert table.loc[("latency", OTHER), ["members", "stay", "leave", "lost_most"]].tolist() == [5, 4, 1, 40.0]
     assert transfers(frame[:0]).empty
+
+
+def test_a_goal_is_not_chosen_by_itself_nor_used_on_itself():
+    frame = devices([1.0, 2, 3, 4, 5], [5.0, 1, 2, 3, 4], accuracy=[50.0, 60, 70, 80, 90], macs=[1, 2, 3, 4, 5])
+    assert set(transfers(frame, "macs")["by"]) == {"latency", OTHER}
+    assert list(zip(*[transfers(frame, OTHER)[name] for name in ("by", "on")], strict=True)) == [("macs", "latency")]
+
+
+def test_an_interval_that_is_none_counts_as_none():
+    frame = devices([1.0, 2.0, 3.0, 4.0], spread=0.1)
+    frame["latency_lo_ms"] = [0.0, -1.0, np.nan, 0.5]
+    frame["latency_hi_ms"] = [0.0, np.inf, 4.0, 5.0]
+    found = values(frame, "latency")
+    assert list(found.low) == [1, 2, 3, 0.5]
+    assert list(found.high) == [1, 2, 3, 5]
 
 
 # --- held-out predictions --------------------------------------------------------------------------------------------

@@ -73,6 +73,31 @@ def test_the_table_has_front_and_ties_with_units_and_the_best_under_the_budget()
     assert list(rows["Probability of being on the front"]) == [1, 1, 1, 1]
 
 
+def test_a_verdict_that_is_not_ok_is_in_the_headline_and_in_the_table():
+    rows = ROWS.assign(verdict=pd.Series(["ok", None, "noisy", "shared", "ok", None], dtype="string"))
+    scene = landscape(rows, data=DATA)
+    assert decide.headline(scene, 3.0) == (
+        "Best under 3 ms: trial 3, 70.0 % top-1 (proxy, 8 epochs), 2.10 ms [1.89, 2.52] (verdict: shared)."
+    )
+    assert "verdict" not in decide.headline(scene, 0.6)  # it is ok
+    assert "verdict" not in decide.headline(scene, 9.0)  # none was given
+    assert list(decide.table(scene)["Verdict"]) == ["ok", "noisy", "shared", ""]
+    assert "Verdict" not in decide.table(landscape(rows, ("accuracy", "macs")))
+    device = "latency@cuda_graph/b1"
+    both = rows.assign(**{f"{c}@cuda_graph/b1": rows[c] for c in ("latency_ms", "latency_lo_ms", "latency_hi_ms")})
+    both["verdict@cuda_graph/b1"] = "ok"
+    both.attrs["latency"] = "eager/b1"
+    heads = decide.table(landscape(both, ("latency", device))).columns
+    assert [name for name in heads if "Verdict" in name] == ["Verdict", "Verdict on Latency cuda_graph/b1"]
+
+
+def test_what_is_told_to_tie_is_what_the_table_lists():
+    rows = pd.concat([ROWS, ROWS[3:4].assign(number=9, id="9", latency_ms=2.2, preset="swin_t")], ignore_index=True)
+    scene = landscape(rows, sure=True)
+    assert "; 1 off it cannot be told from it." in decide.likely(scene)
+    assert decide.table(scene).set_index("Trial")["Front"][9] == "ties with it"
+
+
 @pytest.mark.parametrize(
     ("statuses", "words"),
     [
@@ -132,6 +157,25 @@ def test_published_models_are_marked_by_latency_only_where_this_study_measured_i
     found = decide.references(SCENE, pd.concat([ROWS, table([slow])]), None)
     assert found[["name", "value"]].values.tolist() == [["swin_t", 9.0]]
     assert "81.2 % top-1" in found["text"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("cost", "more", "words"),
+    [
+        ("latency", {"latency_lo_ms": 8.8, "latency_hi_ms": 9.3}, "9.00 ms [8.80, 9.30], measured in this study"),
+        ("latency", {}, "9.00 ms, measured in this study"),
+        ("latency", {"verdict": "shared"}, "9.00 ms (verdict: shared), measured in this study"),
+        ("memory", {}, "57.0 MiB peak memory, measured in this study"),
+        ("macs", {}, "4491 M MACs, closed form"),
+        ("params", {}, "M parameters, closed form"),
+    ],
+)
+def test_the_number_of_a_published_model_has_its_unit_on_every_axis(cost, more, words):
+    slow = {"preset": "swin_t", "status": "infeasible", "latency_ms": 9.0, "memory_mb": 57.0, "number": 9} | more
+    rows = pd.concat([ROWS.assign(memory_mb=50.0, params=10**6), table([slow])], ignore_index=True)
+    found = decide.references(landscape(rows, ("accuracy", cost)), rows, None).set_index("name")
+    assert words in found["text"]["swin_t"]
+    assert "nan" not in found["text"]["swin_t"]
 
 
 def test_a_box_finds_the_complete_trials_in_it_the_best_first():

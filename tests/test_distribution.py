@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,7 +173,7 @@ def test_levels_that_differ_are_called_differently(values, names):
     close = pd.Series(np.linspace(0.2141, 0.2149, 60))  # five levels within a thousandth
     named = levels(close).cat.categories
     assert len(set(named)) == len(named) == 5
-    for of, following in zip(named, named[1:], strict=False):
+    for of, following in pairwise(named):
         assert float(of.split("–")[-1]) < float(following.split("–")[0])
 
 

@@ -24,6 +24,7 @@ from dashboard.figures.landscape import landscape
 from dashboard.picture import main
 from explorer.metrics import MetricError
 from explorer.results import COLUMNS, frame, front
+from explorer.ties import WORTH_TELLING
 from tests.studies import add, evaluation, new_study, table
 
 POINTS = [(40.0, 0.5), (35.0, 0.7), (62.0, 1.0), (70.0, 2.1), (66.0, 3.0), (74.0, 8.0), (30.0, 9.0)]
@@ -220,6 +221,27 @@ def test_many_trials_are_a_picture_under_the_points_nearest_to_the_front():
     assert (image.x, image.sizex) == (figure.layout.xaxis.range[0], np.ptp(figure.layout.xaxis.range))
     lost = scene.best["accuracy"].to_numpy()[-1] - scene.dominated["accuracy"]
     assert lost.max() < (scene.best["accuracy"].to_numpy()[-1] - scene.cloud[:, 1]).max()
+
+
+def test_all_that_ties_with_the_front_is_a_point_beside_the_600_nearest():
+    rows = many(5000)
+    wide = rows["number"] % 5 == 0  # so far from the front that only their intervals reach it
+    rows.loc[wide, "latency_lo_ms"] = rows["latency_ms"] * 0.02
+    rows.loc[wide, "latency_hi_ms"] = rows["latency_ms"] * 50
+    model = rows.index[wide & ~rows["number"].isin(front(rows)["number"])][0]
+    rows.loc[model, "preset"] = "swin_t"
+    best = rows.loc[rows["accuracy"].idxmax()]
+    rows.loc[model, ["accuracy", "latency_ms"]] = [best["accuracy"] - 0.001, best["latency_ms"] * 1.5]
+    rows.loc[model, ["latency_lo_ms", "latency_hi_ms"]] = rows.loc[model, "latency_ms"] * np.array([0.001, 1.1])
+    scene = landscape(rows, sure=True)
+    likely = set(scene.probability.index[scene.probability >= WORTH_TELLING]) - set(scene.best["number"])
+    assert set(scene.tied["number"]) == likely
+    assert model in likely
+    assert len(likely) > 20
+    assert len(scene.dominated) == NEAREST + len(likely)
+    assert len(scene.best) + len(scene.dominated) + len(scene.cloud) == scene.count
+    assert set(traces(front_of(scene))["ties with the front"].customdata) == likely
+    front_of(scene, color="what").to_json()
 
 
 def test_few_trials_are_points_each():

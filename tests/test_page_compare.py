@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -71,6 +72,24 @@ def test_the_numbers_have_units_directions_and_intervals():
     assert found.loc["MACs, M ↓", "shvit_s1"] == f"241 {BEST}"
 
 
+def test_a_latency_that_its_verdict_shifts_says_it_and_is_not_the_best():
+    def found(*verdicts: str | None) -> list[str]:
+        times = zip((3.0, 2.0, 1.0), verdicts, strict=True)
+        some = [candidate("swin_t", timed(ms * 0.9, ms, ms * 1.1).assign(verdict=verdict)) for ms, verdict in times]
+        named = [replace(one, label=str(i)) for i, one in enumerate(some)]
+        rows = pd.concat([one.row for one in some], ignore_index=True).astype({"verdict": "string"})
+        return list(numbers(named, rows, "").set_index("metric").loc["Latency, ms ↓ · latency"])
+
+    assert found("ok", None, "shared") == [
+        "3.00 [2.70, 3.30]",
+        f"2.00 [1.80, 2.20] {BEST}",
+        "1.00 [0.900, 1.10] shared",
+    ]
+    assert found("ok", "ok", "noisy")[2] == f"1.00 [0.900, 1.10] noisy {BEST}"  # wider, not shifted
+    assert not any(BEST in cell for cell in found("ok", "shared", "throttled"))  # one is left: nothing to compare
+    assert not any(BEST in cell for cell in found("shared", "shared", "throttled"))
+
+
 def test_a_row_of_the_dumbbells_is_a_latency_and_a_mark_an_architecture(tmp_path):
     study = new_study(tmp_path / "x.db")
     gpu = CONDITIONS.model_copy(update={"device": "cuda", "device_name": HOSTILE, "threads": None})
@@ -134,9 +153,9 @@ def test_a_link_of_several_trials_shows_them_side_by_side(storage):
 
 
 def test_published_models_stand_beside_trials_with_their_costs_alone(storage):
-    measured = (
-        fine(page("compare", storage[0], compare="3", **{"with": "swin_t"})).dataframe[0].value.set_index("metric")
-    )
+    test = fine(page("compare", storage[0], compare="3", models="swin_t"))
+    assert "Without any latency in this study, so not drawn: swin_t." in said(test).replace("\\", "")
+    measured = test.dataframe[0].value.set_index("metric")
     assert measured.loc["MACs, M ↓", "swin_t"] == "4491"
     assert measured.loc["Latency, ms ↓ · latency", "swin_t"] == "—"
 

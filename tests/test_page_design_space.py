@@ -6,10 +6,14 @@ import time
 
 import pytest
 
+from dashboard.report import write_report
+from explorer import structure
 from explorer.analysis import cloud
+from explorer.analysis.strongest import strongest_split
+from explorer.reader import Storage
 from tests.big import made_up_study
 from tests.pages import page
-from tests.studies import add, evaluation, new_study
+from tests.studies import ARCHITECTURE, add, evaluation, new_study
 
 PARTS = ("Distributions", "Trends", "Cloud", "Parallel")
 
@@ -138,3 +142,22 @@ def test_parallel_coordinates_list_every_trial_and_compare_the_best():
     test.button(key="compare_found").click().run()
     assert not test.exception
     assert test.session_state["_compare"] == list(shown["Trial"].head(6))
+
+
+def test_shares_that_differ_in_the_fourth_decimal_are_levels_of_their_own_here_and_in_the_report(tmp_path):
+    study = new_study(tmp_path / "x.db")
+    shares = [(27, 128), (17, 80), (109, 512), (82, 384), (48, 224)]
+    for i in range(60):
+        channels, width = shares[i % 5]
+        mixer = {"kind": "single_head", "partial_channels": channels}
+        stages = [ARCHITECTURE["stages"][0], ARCHITECTURE["stages"][1] | {"width": width, "mixer": mixer}]
+        measured = evaluation(50.0 + i % 5 + i / 100, 1.0 + i)
+        add(study, "complete", measured, id=f"{i}", architecture=ARCHITECTURE | {"stages": stages})
+    test = page("design_space", tmp_path / "x.db", split=structure.label("partial@2"))
+    assert not test.exception
+    assert test.selectbox(key="split").value == "partial@2"
+    wanted = ["0.2109", "0.2125", "0.2129", "0.2135", "0.2143"]
+    assert list(test.dataframe[0].value.iloc[:, 0]) == wanted
+    frame = Storage(str(tmp_path / "x.db")).read("tiny").frame
+    assert strongest_split(frame, "accuracy") in ("partial@2", "width@2")
+    assert write_report(str(tmp_path / "x.db"), None, tmp_path / "r.html").exists()

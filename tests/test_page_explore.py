@@ -134,9 +134,41 @@ def test_every_cost_and_colour_can_be_drawn(storage):
         assert not test.exception
 
 
-def test_infeasible_trials_without_the_cost_are_counted(storage):
+def test_infeasible_trials_without_the_cost_are_counted_and_those_without_any_cost_are_not_sent_to_it(storage):
     test = page("explore", storage, also="infeasible")
     assert "1 infeasible trial has no latency: choose MACs as the cost" in said(test)
+    test = page("explore", storage, also="failed", cost="MACs")
+    assert "1 failed trial has no MACs." in said(test)
+    assert "choose MACs" not in said(test)
+
+
+def test_of_three_objectives_a_front_of_two_is_not_called_the_studys_own(tmp_path):
+    study = new_study(tmp_path / "x.db", objectives=("accuracy", "latency", "macs"))
+    points = [(40.0, 0.5, 10), (62.0, 1.0, 20), (61.0, 2.0, 9), (50.0, 0.9, 30), (60.0, 1.5, 40)]
+    for accuracy, latency, macs in points:
+        add(study, "complete", evaluation(accuracy, latency, macs=macs * 10**6), architecture=NETWORK)
+    text = said(page("explore", tmp_path / "x.db", trial="3"))  # the quickest so good, dominated by accuracy and MACs
+    assert "The study's own front, of all 3 objectives, has 4 members." in text
+    assert "On this front" in text
+    text = said(page("explore", tmp_path / "x.db", trial="3", cost="MACs"))
+    assert "Not on this front, but on the study's own front" in text
+    text = said(page("explore", tmp_path / "x.db", trial="4", cost="MACs"))
+    assert "Not on this front." in text
+    assert "own front" in text
+
+
+def test_of_two_objectives_the_front_drawn_is_the_studys_own_unless_another_cost_is_chosen(storage):
+    text = said(page("explore", storage))
+    assert "own front" not in text
+    assert "On the front" in text
+    text = said(page("explore", storage, cost="MACs"))
+    assert "The study's own front, of Top-1 (proxy, 8 of 12 epochs) and Latency, has 4 members." in text
+
+
+def test_the_probability_is_told_from_certainty():
+    assert "in 100 % of draws" in panel.Sureness(True, 1.0).text()
+    assert "in >99 % of draws" in panel.Sureness(True, 0.9991).text()
+    assert "in <1 % of draws" in panel.Sureness(False, 0.001).text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dashboard.parts.findings import findings
+from explorer import reader
 from explorer.analysis import budgets, faults
 from explorer.record import TrialRecord
 from tests.big import made_up_study
@@ -85,6 +86,20 @@ def test_a_search_that_died_is_told_from_one_that_runs():
     assert "trial 5 for 55 min" in found(trials(rows))["A search that died"].text
     rows[-1]["at"] = 3540
     assert "A search that died" not in found(trials(rows))
+
+
+def test_of_a_database_server_no_search_is_told_to_have_died(tmp_path, monkeypatch):
+    study = new_study(tmp_path / "x.db")
+    add(study, "complete", evaluation(60.0, 1.0))
+    study.ask()
+
+    def told():
+        frame = reader.Storage(str(tmp_path / "x.db")).read("tiny").frame
+        return [f.title for f in findings(frame, ("accuracy",), "", "", NOW + pd.Timedelta(days=9999), lambda n: None)]
+
+    assert "A search that died" in told()
+    monkeypatch.setattr(reader, "sqlite_path", lambda url: None)
+    assert "A search that died" not in told()
 
 
 def test_interrupted_trials_are_told_until_they_are_repeated():
@@ -191,13 +206,11 @@ def test_the_table_of_the_hypervolume_has_its_displayed_unit(tmp_path):
     for i in range(3):
         add(study, "complete", evaluation(60.0 + i, 1.0))  # 10 M MACs each
     shown = page("overview", tmp_path / "x.db")
-    opened = [one for one in shown.main.expander if "able" in one.label]
-    assert opened
-    from dashboard import data
-    from dashboard.screens import overview
-
-    table = overview._history_table(data.view("tiny"))
-    assert list(table["Hypervolume, % · M"]) == pytest.approx([60.0, 61.0, 62.0])
+    shown.session_state["history_table"] = True
+    shown.run()
+    assert not shown.exception
+    (values,) = [one.value["Hypervolume, % · M"] for one in shown.main.dataframe if "Trial" in one.value]
+    assert list(values) == pytest.approx([60.0, 61.0, 62.0])  # 11 M is the reference
 
 
 def test_what_was_asked_for_gives_the_time_left_or_says_that_nothing_runs(storage):

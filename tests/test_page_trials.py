@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -183,3 +184,25 @@ def test_files_are_made_only_when_they_are_asked_for(storage, monkeypatch):
     monkeypatch.setattr(trials_table, "as_parquet", fail)
     test = fine(page("trials", storage))
     assert len(test.get("download_button")) == 4
+
+
+def test_a_study_in_which_all_failed_lists_them_with_their_reasons():
+    test = fine(page("trials", made_up_study(12, failed=True), trial="0", sort="Error"))
+    assert set(test.dataframe[0].value["Status"]) <= {"failed", "infeasible", "interrupted", "running", "waiting"}
+    assert "failed" in said(test)
+    assert "Traceback" in said(test)
+
+
+def test_one_trial_is_no_plural(tmp_path):
+    add(new_study(tmp_path / "x.db"), "failed", error="E: x")
+    test = fine(page("trials", tmp_path / "x.db"))
+    assert "1 trial" in [caption.value for caption in test.caption]
+    assert "None of 1 trial has" in said(fine(page("trials", tmp_path / "x.db", find="nowhere")))
+
+
+def test_numbers_are_drawn_with_four_digits_and_told_to_be_whole_in_the_file(storage):
+    test = fine(page("trials", storage))
+    columns = json.loads(test.dataframe[0].proto.columns)
+    assert columns["Latency, ms"]["type_config"]["format"] == "%.4g"
+    assert "Trial" not in columns
+    assert "full precision" in said(test)

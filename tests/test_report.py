@@ -12,6 +12,7 @@ import subprocess
 import sys
 from html import unescape
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
@@ -19,18 +20,19 @@ from dashboard.figures.front import front_of
 from dashboard.figures.landscape import landscape
 from dashboard.report import write_report
 from dashboard.report.page import NARROW, Charts, _edits
+from explorer.analysis.convergence import common_reference, growth
 from explorer.analysis.strongest import strongest_split
 from explorer.metrics import MetricError
 from explorer.reader import Storage
 from explorer.results import frame, front, knee
 from explorer.storage import StorageError, load_study
 from tests.big import made_up_study
-from tests.browser import chromium, launched
+from tests.browser import chromium
 from tests.studies import add, evaluation, new_study
 
 POINTS = [(40.0, 0.5), (35.0, 0.7), (62.0, 1.0), (70.0, 2.1), (66.0, 3.0), (74.0, 8.0), (30.0, 9.0)]
 HOSTILE = "<img src=http://198.51.100.1/x onerror=alert(1)></script><script>alert(2)</script>"
-browser = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+needs_chromium = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,22 @@ def test_the_split_that_is_shown_is_the_one_that_tells_most():
     chosen = table.assign(accuracy=table["width@2"].astype(float) + 0.01 * table["accuracy"])
     assert strongest_split(chosen, "accuracy") == "width@2"
     assert strongest_split(table[:0], "accuracy") is None
+
+
+def test_the_hypervolume_is_in_one_unit_and_one_order_in_figure_and_table(page):
+    (shown,) = [c["figure"] for c in charts(page) if "Hypervolume" in c["figure"]["layout"]["title"]["text"]]
+    tables = [t for t in re.findall("<table>(.*?)</table>", body(page), re.DOTALL) if "Hypervolume, % · ms" in t]
+    (written,) = [re.findall("<td[^>]*>(.*?)</td>", table) for table in tables]
+    numbers = [int(number.replace(",", "")) for number in written[::2]]
+    assert numbers == sorted(numbers)
+    line = next(trace for trace in shown["data"] if trace.get("mode") == "lines")
+    assert np.frombuffer(base64.b64decode(line["x"]["bdata"]), line["x"]["dtype"]).tolist() == numbers
+    reading = Storage(str(made_up_study(150))).read("made_up")
+    reference = common_reference([reading.frame], reading.objectives)
+    steps = growth(reading.frame, reading.objectives, reference)
+    assert numbers == steps["number"].tolist()
+    assert [float(volume.replace(",", "")) for volume in written[1::2]] == pytest.approx(steps["hypervolume"], rel=1e-3)
+    assert f"latency {reference['latency']:.3g}" in shown["layout"]["title"]["text"]
 
 
 # --- studies of every kind -------------------------------------------------------------------------------------------
@@ -276,28 +294,28 @@ def test_it_is_written_without_torch_and_streamlit(storage, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@browser
+@needs_chromium
 @pytest.mark.e2e
-def test_it_draws_every_chart_offline_light_dark_narrow_and_on_paper(tmp_path):
+@pytest.mark.xdist_group("browser")
+def test_it_draws_every_chart_offline_light_dark_narrow_and_on_paper(tmp_path, browser):
     out = write_report(str(made_up_study(150)), None, tmp_path / "r.html")
-    with launched() as chrome:
-        for width, scheme in ((1100, "light"), (390, "dark")):
-            tab = chrome.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-            faults = []
-            tab.on("console", lambda message, found=faults: found.append(message.text))
-            tab.on("pageerror", lambda error, found=faults: found.append(str(error)))
-            tab.on("request", lambda request, found=faults: _elsewhere(request.url, found))
-            tab.goto(out.as_uri())
-            until(tab, "document.querySelectorAll('.gtitle').length === 7")
-            assert tab.evaluate("document.documentElement.scrollWidth") == width
-            paper = "getComputedStyle(document.querySelector('.main-svg')).backgroundColor"
-            assert tab.evaluate(paper) == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
-            tab.emulate_media(color_scheme="dark")  # a page that is open follows its reader
-            until(tab, f"{paper} === 'rgb(13, 17, 23)'")
-            tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-            until(tab, f"{paper} === 'rgb(255, 255, 255)'")
-            assert faults == []
-            tab.close()
+    for width, scheme in ((1100, "light"), (390, "dark")):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        faults = []
+        tab.on("console", lambda message, found=faults: found.append(message.text))
+        tab.on("pageerror", lambda error, found=faults: found.append(str(error)))
+        tab.on("request", lambda request, found=faults: _elsewhere(request.url, found))
+        tab.goto(out.as_uri())
+        until(tab, "document.querySelectorAll('.gtitle').length === 7")
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        paper = "getComputedStyle(document.querySelector('.main-svg')).backgroundColor"
+        assert tab.evaluate(paper) == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+        tab.emulate_media(color_scheme="dark")  # a page that is open follows its reader
+        until(tab, f"{paper} === 'rgb(13, 17, 23)'")
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        until(tab, f"{paper} === 'rgb(255, 255, 255)'")
+        assert faults == []
+        tab.close()
 
 
 def until(tab, expression):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.parts import effects
 from explorer import structure
 from explorer.analysis.nearby import neighbours_measured
 from explorer.analysis.whatif import change, cost_by_part, divisors, latency_predictor, notes, settings
-from explorer.profile.predict import LEAST, PredictorError
+from explorer.profile.predict import LEAST, PredictorError, relative_noise
 from search_spaces import Architecture, cost, load_space, preset
 from search_spaces.errors import InputError
 from tests.strategies import architectures, samples
@@ -184,13 +186,29 @@ def test_trials_without_any_measurement_and_repeats_are_no_neighbours() -> None:
     assert neighbours_measured(frame, SWIN.canonical.to_dict()).empty
 
 
+def chosen_differently(one: Architecture, other: Architecture) -> int:
+    """How many choices differ, by hand: without what follows from others, or comes with another mixer or window."""
+    first, second = (structure.columns_of(each.canonical.to_dict()) for each in (one, other))
+    names = {name for name in first if first[name] != second[name]} - {"stem", "stage_count", "depth"}
+    for k in range(1, len(one.stages) + 1):
+        if f"mixer@{k}" in names:
+            names -= {f"{own}@{k}" for own in ("window", "shift", "heads", "kernel", "partial", "qk_dim")}
+        if f"window@{k}" in names or 1 in (first[f"depth@{k}"], second[f"depth@{k}"]):
+            names -= {f"shift@{k}"}
+    return len(names)
+
+
 def test_distances_agree_with_the_spaces_own_neighbours() -> None:
     space = load_space("tiny_32")
     for architecture in samples(space, 3):
-        near = random.Random(0).sample(space.neighbours(architecture), 12)
-        found = neighbours_measured(measured(near), architecture.canonical.to_dict(), most=12)
-        assert (found["differs"] <= 2).all()  # a width that its heads do not divide moves both
-        assert (found["differs"] <= 1).sum() >= 10 or len(found) < 12
+        near = random.Random(0).sample(space.neighbours(architecture), 20)
+        far = [random.Random(i).choice(space.neighbours(one)) for i, one in enumerate(near)]
+        alone = [neighbours_measured(measured([one]), architecture.canonical.to_dict()) for one in [*near, *far]]
+        differs = [int(found["differs"].iloc[0]) for found in alone]
+        assert differs == [chosen_differently(architecture, one) for one in [*near, *far]]
+        assert differs[:20].count(1) >= 18  # a stem of another kind may have another stride with it: two
+        assert max(differs[:20]) <= 2
+        assert differs[20:].count(2) >= 8
 
 
 def timed(count: int) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
@@ -221,3 +239,47 @@ def test_with_too_few_measurements_there_is_no_predictor_and_the_reason_says_how
     frame, forms = timed(LEAST - 1)
     with pytest.raises(PredictorError, match=rf"{LEAST - 1} trusted measurements.*{LEAST}"):
         latency_predictor(frame, lambda numbers: {number: forms[number] for number in numbers})
+
+
+@pytest.mark.parametrize("name", ["latency", "latency@eager/b8"])
+def test_a_latency_without_a_proper_interval_teaches_by_its_median_alone(name: str) -> None:
+    frame, forms = timed(60)
+    for column in ("latency_ms", "latency_lo_ms", "latency_hi_ms", "verdict"):
+        frame[f"{column}@eager/b8"] = frame[column]
+    suffix = name.removeprefix("latency")
+    low, high = f"latency_lo_ms{suffix}", f"latency_hi_ms{suffix}"
+    for row, ends in enumerate([(np.nan, np.nan), (-1.0, 2.0), (0.0, 2.0), (1e9, 2e9), (0.1, np.inf), (2.0, 0.0)]):
+        frame.loc[row, [low, high]] = ends
+    view = View(frame, forms)
+    told, why = effects._predictor.__wrapped__(("key",), name, view)
+    assert told is not None, why
+    assert told.validation.measurements == 60
+    assert told.validation.mape < 10
+    assert np.isfinite(told.predict([Architecture.from_dict(forms[0])]).hi_ms).all()
+    frame.loc[7:, [low, high]] = np.nan
+    frame.loc[:6, [low, high]] = np.nan
+    told, why = effects._predictor.__wrapped__(("key",), name, view)
+    assert told is not None, why
+    frame[f"latency_ms{suffix}"] = -1.0
+    told, why = effects._predictor.__wrapped__(("key",), name, view)
+    assert told is None
+    assert why
+
+
+def test_broken_intervals_do_not_weigh_more_than_proper_ones() -> None:
+    low, middle, high = np.array([[0.9, 1, 1.1], [0.8, 1, 1.25], [0, 1, 1.1], [np.nan, 1, 2], [3, 1, 4]]).T
+    noise = relative_noise(low, middle, high)
+    assert noise[:2] == pytest.approx(np.log([1.1 / 0.9, 1.25 / 0.8]) / 3.92)
+    assert noise[2:] == pytest.approx([np.median(noise[:2])] * 3)
+    assert list(relative_noise(low[2:], middle[2:], high[2:])) == [0, 0, 0]
+
+
+@dataclass
+class View:
+    """What the page's predictor takes of a view."""
+
+    frame: pd.DataFrame
+    forms: dict[int, dict[str, Any]]
+
+    def architectures(self, numbers: Any) -> dict[int, dict[str, Any]]:
+        return {number: self.forms[number] for number in numbers}

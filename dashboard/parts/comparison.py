@@ -70,7 +70,7 @@ def numbers(candidates: Sequence[Candidate], frame: pd.DataFrame, data: str) -> 
         if np.isfinite(middle).any():
             verdicts = [_verdict(one.row, metric) for one in candidates]
             words = [_text(metric, *values) for values in zip(low, middle, high, strict=True)]
-            trusted = np.where(np.isin(verdicts, DOUBTFUL), np.nan, middle)
+            trusted = np.where(np.isin(verdicts, DOUBTFUL), np.nan, middle).tolist()
             marks = best(low, trusted, high, metric.maximize) if np.isfinite(trusted).sum() > 1 else [""] * len(words)
             cells = zip(words, verdicts, marks, strict=True)
             rows.append([_heading(metric, frame), *(" ".join(filter(None, cell)) for cell in cells)])

@@ -105,7 +105,7 @@ def phrase(row: pd.Series[Any], metric: Metric) -> str:
     return f"{said} {NOUNS.get(metric.name, metric.label)}"
 
 
-def _verdict(value: object) -> str:
+def _verdict(value: Any) -> str:
     """A verdict as the frame has it in a word; "" where none was given."""
     return "" if value is None or pd.isna(value) else str(value)
 

@@ -63,7 +63,7 @@ def values(rows: pd.DataFrame, name: str) -> Values:
     middle = np.where(rows[verdict_column(metric)].isin(DOUBTFUL).to_numpy(dtype=bool), np.nan, middle)
     low, high = (rows[end].to_numpy(dtype=float, na_value=np.nan) for end in ends)
     # an interval wider than the median may reach below 0
-    low = np.where(low > 0, low, middle**2 / np.where(high > 0, high, np.nan))
+    low = np.where(low <= 0, middle**2 / np.where(high > 0, high, np.nan), low)
     # False where an end is missing or infinite: then the median counts as exact
     known = (low <= middle) & (middle <= high) & np.isfinite(high)
     return Values(np.where(known, low, middle), middle, np.where(known, high, middle))
