@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -140,6 +141,12 @@ def view(name: str) -> View:
     """A study of the storage as it was read last."""
     found = _latest.get(name)
     return View(found if found is not None else _read(name), source())
+
+
+def read_ahead(name: str) -> None:
+    """Reads a study before anybody asks for it; what is wrong with it is said by the page that does."""
+    with suppress(InputError):
+        view(name)
 
 
 def current() -> View:

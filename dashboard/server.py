@@ -78,6 +78,8 @@ def serve(
     @asynccontextmanager
     async def announce(_app: st.App) -> AsyncIterator[None]:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
+        if study is not None or len(names) == 1:  # read while the browser still loads the page's frame
+            threading.Thread(target=data.read_ahead, args=(study or names[0],), daemon=True).start()
         if open_browser and has_desktop():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         yield

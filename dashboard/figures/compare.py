@@ -126,9 +126,11 @@ def _said(row: object) -> str:
     """A mark in words."""
     values = {name: getattr(row, name) for name in ("number", "conditions", "median_ms", "lo_ms", "hi_ms", "verdict")}
     verdict = "" if pd.isna(values["verdict"]) else f"<br>verdict: {escape(str(values['verdict']))}"
+    known = not (pd.isna(values["lo_ms"]) or pd.isna(values["hi_ms"]))
+    interval = f" [{values['lo_ms']:.3g}, {values['hi_ms']:.3g}]" if known else ""
     return (
-        f"<b>trial {values['number']}</b><br>{values['median_ms']:.3g} ms"
-        f" [{values['lo_ms']:.3g}, {values['hi_ms']:.3g}]<br>{escape(str(values['conditions']))}{verdict}"
+        f"<b>trial {values['number']}</b><br>{values['median_ms']:.3g} ms{interval}"
+        f"<br>{escape(str(values['conditions']))}{verdict}"
     )
 
 
