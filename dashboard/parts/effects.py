@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import data, tables
 from dashboard.canvas import called
 from dashboard.figures.devices import short
 from dashboard.figures.stages import short_number
@@ -113,7 +113,7 @@ def neighbours(view: data.View, edited: Architecture) -> None:
         table[heading] = found[metric.column].to_numpy(dtype=float, na_value=float("nan")) * metric.scale
     table["what differs"] = [words or "nothing that is compared" for words in found["difference"]]
     columns = {"trial": st.column_config.LinkColumn(display_text=r"trial=(\d+)")}
-    st.dataframe(table, hide_index=True, key="neighbours", column_config=columns)
+    tables.show(table, key="neighbours", config=columns)
     st.caption(
         "Trials that differ in one choice, or the nearest where none does; norms of stem and head are not compared."
     )

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import chart, data, state
+from dashboard import chart, data, state, tables
 from dashboard.canvas import ThemeName, called
 from dashboard.figures.history import hypervolume_history, hypervolume_table
 from dashboard.figures.timeline import STATUS
@@ -58,9 +58,7 @@ def _studies() -> None:
     for name in ("First", "Last"):
         columns[name] = st.column_config.DatetimeColumn(f"{name} (UTC)", format=form, timezone="UTC")
     columns["Name"] = st.column_config.TextColumn(width="medium", pinned=True)
-    st.dataframe(
-        shown, hide_index=True, key="studies", on_select=_open, selection_mode="single-row", column_config=columns
-    )
+    tables.show(shown, key="studies", config=columns, on_select=_open, selection_mode="single-row")
     for row in table[~table["readable"]].to_dict("records"):
         st.text(f"{row['name']} cannot be read: {row['reason']}")
     if len(table) > 1:
