@@ -83,8 +83,8 @@ def _measured(browser: Browser, storage: Path) -> Iterator[tuple[str, str, float
             yield "a budget changed", "s", 1.0, _budgets(explore)
             yield "a filter changed", "s", 1.0, _filters(explore)
             yield "a trial chosen", "s", 0.2, _choices(explore)
-        yield "memory of the server, now", "MiB", 400.0, [_memory(served.process.pid, "VmRSS")]
-        yield "memory of the server, most", "MiB", 400.0, [_memory(served.process.pid, "VmHWM")]
+        yield "memory of the server, now", "MB", 400.0, [_memory(served.process.pid, "VmRSS")]
+        yield "memory of the server, most", "MB", 400.0, [_memory(served.process.pid, "VmHWM")]
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def _version_of(program: str) -> str:
 
 
 def _memory(pid: int, what: str) -> float:
-    """MiB of a process and its children: VmRSS is now, VmHWM the most so far (each its own most)."""
+    """Megabytes (10^6) of a process and its children: VmRSS is now, VmHWM the most so far (each its own most)."""
     kilobytes = 0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -217,11 +217,11 @@ def _memory(pid: int, what: str) -> float:
             continue
         if pid in (int(fields["Pid"]), int(fields["PPid"])):
             kilobytes += int(fields.get(what, "0 kB").split()[0])
-    return kilobytes / 1024
+    return kilobytes * 1024 / 1e6
 
 
 def _row(table: Table, name: str, unit: str, goal: float | None, values: list[float]) -> None:
-    digits = 0 if unit == "MiB" else 2
+    digits = 0 if unit == "MB" else 2
     if not values:
         table.add_row(name, "–", "", "0", "", "")
         return
