@@ -122,10 +122,6 @@ def reference_text(rows: Sequence[Metric], reference: Mapping[str, float]) -> st
     return f"reference point: {', '.join(f'{row.name} {row.text(reference[row.name])}' for row in rows)}"
 
 
-def _after(x: float, over: str) -> str:
-    return f"after trial {x:,.0f}" if over == "trials" else f"after {x:,.3g} {'hours' if over == 'time' else over}"
-
-
 def volume_text(shown: float) -> str:
     """A hypervolume as displayed: whole from 100 on, else three decimals."""
     return f"{shown:,.{0 if shown >= 100 else 3}f}"
