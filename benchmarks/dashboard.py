@@ -35,7 +35,7 @@ from tests.browser import Served, Tab, chromium, launched, serve, tab
 
 COLD, WARM, CHANGES = 3, 5, 7  # repeats
 OTHERS_TRIALS = 10_000  # optuna-dashboard needs minutes for more
-PATIENCE = 300_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
 PAINTED = "() => document.querySelector('.vitscape-chart .main-svg path.point') ? performance.now() : 0"
 DRAWN = "() => document.querySelector('.js-plotly-plot .main-svg path.point') ? performance.now() : 0"
 FRONT = "document.querySelector('.st-key-chart_front .vitscape-chart, .vitscape-chart')"

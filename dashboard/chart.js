@@ -1,15 +1,20 @@
 // Draws a plotly figure with Plotly.react, so that zoom, selection and brushes outlive reruns, and tells what is clicked.
 function plotly(version) {
-  if (!window.vitscapePlotly) {
-    window.vitscapePlotly = new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = new URL(`vitscape/plotly.min.js?v=${version}`, document.baseURI).href;
-      script.onload = () => resolve(window.Plotly);
-      script.onerror = () => reject(new Error("plotly.js could not be loaded"));
-      document.head.appendChild(script);
-    });
-  }
+  window.vitscapePlotly ??= window.Plotly ? Promise.resolve(window.Plotly) : loaded(version);
   return window.vitscapePlotly;
+}
+
+// The page loads plotly.js itself (dashboard/assets.py); until the page is complete that may still be under way.
+function loaded(version) {
+  return new Promise((resolve, reject) => {
+    const early = document.readyState !== "complete" && document.querySelector("script[src*='vitscape/plotly']");
+    const script = early || document.createElement("script");
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => reject(new Error("plotly.js could not be loaded")));
+    if (early) return;
+    script.src = new URL(`vitscape/plotly.min.js?v=${version}`, document.baseURI).href;
+    document.head.appendChild(script);
+  });
 }
 
 const charts = new WeakMap(); // element -> what is drawn in it

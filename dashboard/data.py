@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import state
+from dashboard.memory import give_back
 from dashboard.text import plain
 from explorer import reader
 from explorer.reader import Counts, Reading
@@ -200,9 +201,12 @@ def stop(what: str, next_step: str) -> NoReturn:
 
 def _read(name: str) -> Reading:
     with _reading_lock:  # two sessions that open at once read once
-        found = source().storage.read(name, _latest.get(name))
+        before = _latest.get(name)
+        found = source().storage.read(name, before)
         _latest[name] = found
-        return found
+    if found is not before:
+        give_back()
+    return found
 
 
 @st.cache_data(ttl=POLL_SECONDS, show_spinner=False)

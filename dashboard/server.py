@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import socket
 import sys
@@ -11,9 +10,6 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,12 @@ import plotly  # noqa: F401  # part of the same extra: missing, it is told befor
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 from streamlit.logger import set_log_level
 
+from dashboard import assets
 from dashboard.canvas import THEMES, ThemeName
 from dashboard.guard import EVERYWHERE, LOCAL, Guard, content_policy, is_address, names_of
+from dashboard.memory import hold_little
 from explorer.last import remember
 from explorer.storage import StorageError
 from search_spaces.errors import InputError
@@ -36,7 +31,7 @@ from search_spaces.errors import InputError
 APP = Path(__file__).parent / "app.py"
 HOST, PORT = "127.0.0.1", 8501
 PORTS_TRIED = 100
-A_YEAR = 365 * 24 * 3600  # seconds
+SWITCH_SECONDS = 0.0005  # a tenth of Python's own: a page's hundred small files are sent while a study is being read
 PRIMARY: dict[ThemeName, str] = {"light": THEMES["light"].front, "dark": "#1C7ABD"}  # white on it is readable
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 CODE_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace"
@@ -63,6 +58,8 @@ def serve(
         ServerError: the address is not of this machine, or its port is taken.
     """
     set_log_level("error")
+    hold_little()
+    sys.setswitchinterval(SWITCH_SECONDS)
     from dashboard import data  # makes caches, of which Streamlit warns while it does not serve yet
 
     data.configure(storage, study)
@@ -71,6 +68,8 @@ def serve(
     port = _free_port(address, host, port)
     if study is not None or len(names) == 1:
         remember(study or names[0], storage)
+        # read while the server starts and the browser loads the page's frame
+        threading.Thread(target=data.read_ahead, args=(study or names[0],), daemon=True).start()
     url = f"http://{_shown(host)}:{port}"
     if host not in LOCAL and address not in LOCAL:
         print(f"warning: whoever reaches port {port} of this machine sees these studies", file=sys.stderr)
@@ -78,22 +77,18 @@ def serve(
     @asynccontextmanager
     async def announce(_app: st.App) -> AsyncIterator[None]:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
-        if study is not None or len(names) == 1:  # read while the browser still loads the page's frame
-            threading.Thread(target=data.read_ahead, args=(study or names[0],), daemon=True).start()
         if open_browser and has_desktop():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         yield
 
     uvicorn.config.LOGGING_CONFIG["loggers"]["uvicorn"]["level"] = "WARNING"
-    index = resources.files(st) / "static" / "index.html"
     guard = Middleware(
         Guard,
         names=names_of(host),
         any_address=address in EVERYWHERE,
-        policy=content_policy(index.read_text(encoding="utf-8")),
+        policy=content_policy(assets.page()),
     )
-    routes = [Route("/vitscape/plotly.min.js", _plotly_js), Route("/explore", _home)]
-    st.App(APP, routes=routes, middleware=[guard], lifespan=announce, on_script_error=_failed).run(
+    st.App(APP, routes=assets.routes(), middleware=[guard], lifespan=announce, on_script_error=_failed).run(
         config=options(host, address, port)
     )
 
@@ -214,34 +209,3 @@ def _failed(_error: Exception) -> bool:
     """Says that a page failed, without what the exception says; True: Streamlit adds nothing to it."""
     st.error("This page failed. The reason is in the terminal where `vitscape dashboard` runs; other pages go on.")
     return True
-
-
-async def _home(request: Request) -> Response:
-    """Explore under its name: the first page's own address is /."""
-    return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
-
-
-async def _plotly_js(request: Request) -> Response:
-    """plotly.js of the installed package; kept for good by a link that names its version, else asked for each time."""
-    tag = f'"{version("plotly")}"'
-    kept = request.query_params.get("v") == version("plotly")
-    headers = {
-        "ETag": tag,
-        "Cache-Control": f"public, max-age={A_YEAR}, immutable" if kept else "no-cache",
-        "Vary": "Accept-Encoding",
-    }
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["Content-Encoding"] = "gzip"
-        return Response(_zipped_plotly(), media_type="text/javascript", headers=headers)
-    return Response(_plotly(), media_type="text/javascript", headers=headers)
-
-
-def _plotly() -> bytes:
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-
-
-@cache
-def _zipped_plotly() -> bytes:
-    return gzip.compress(_plotly(), compresslevel=6)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import guard, server
+from dashboard import assets, guard, server
 from explorer.storage import open_storage
 from tests.browser import Served, serve
 from tests.minis import environment
@@ -152,10 +152,18 @@ def test_the_pages_own_inline_script_may_run_and_no_other() -> None:
     assert policy.count("sha256-") == 1
 
 
+@pytest.mark.parametrize("path", ["/", "/compare", "/overview?study=other"])
+def test_every_page_asks_for_plotly_at_once(served: Served, path: str) -> None:
+    status, _, body = get(served, path)
+    (asked,) = re.findall(r'<script async src="\./(vitscape/[^"]+)"', body.decode())
+    assert status == 200
+    assert get(served, f"/{asked}")[0] == 200
+
+
 def test_plotly_comes_from_the_installed_package_once(served: Served) -> None:
     status, headers, body = get(served, "/vitscape/plotly.min.js")
     assert status == 200
-    assert body == server._plotly()
+    assert body == assets.plotly()
     assert headers["content-type"].startswith("text/javascript")
     assert get(served, "/vitscape/plotly.min.js", If_None_Match=headers["etag"])[0] == 304
     assert headers["cache-control"] == "no-cache"
