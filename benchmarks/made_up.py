@@ -90,7 +90,7 @@ def write_study(
     storage = open_storage(str(path), must_exist=False)
     directions = [row.direction for row in metrics(objectives)]
     study = optuna.create_study(study_name=name, storage=storage, directions=directions)
-    searched = Searched(load_space(space), tuple(objectives), space, seed, failed)
+    searched = Searched(load_space(space), tuple(objectives), seed, failed)
     study.set_user_attr(ATTRIBUTE, searched.record())
     connection = sqlite3.connect(path, timeout=60)
     try:
@@ -108,11 +108,9 @@ def write_study(
 class Searched:
     """A made-up search, trial by trial."""
 
-    def __init__(
-        self, space: SearchSpace, objectives: tuple[str, ...], space_name: str, seed: int, failed: bool
-    ) -> None:
+    def __init__(self, space: SearchSpace, objectives: tuple[str, ...], seed: int, failed: bool) -> None:
         self.space, self.objectives, self.failed = space, objectives, failed
-        self.made = MADE[space_name]
+        self.made = MADE[space.name]
         self.limits = Limits(macs=self.made["macs"])
         self.rng = random.Random(seed)
         self.seed = seed
@@ -368,17 +366,16 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.made_up", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("out", type=Path, help="SQLite file, made where missing")
+    parser.add_argument("path", type=Path, help="SQLite file, made where missing")
     parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--objectives", default="accuracy,latency")
+    parser.add_argument("--objectives", default="accuracy,latency", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--failed", action="store_true", help="every trial fails")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="made_up", help="of the study")
     parser.add_argument("--space", default="tiny_32", choices=tuple(MADE))
     given = parser.parse_args(arguments)
-    objectives = given.objectives.split(",")
-    write_study(given.out, given.trials, objectives, given.failed, given.seed, given.name, given.space)
-    print(f"wrote {given.trials} trials to {given.out}")
+    write_study(**vars(given))
+    print(f"wrote {given.trials} trials to {given.path}")
     return 0
 
 

@@ -11,6 +11,7 @@ from dashboard.text import plain
 from search_spaces.errors import InputError
 
 DEFAULT = "explore"
+WHOLE = "_whole"  # in the session's state while all of the page runs, not only what looks for news
 HERE = Path(__file__).parent
 PAGES = HERE / "screens"  # streamlit runs what is in a folder called pages by itself
 STYLE = """
@@ -44,6 +45,7 @@ def main() -> None:
     if len(names) > 1 and not opened and page is pages[DEFAULT]:  # no study was asked for: say which there are
         st.switch_page(pages["overview"])
     state.show()
+    st.session_state[WHOLE] = True
     if names:
         with st.sidebar:
             _news()
@@ -80,6 +82,7 @@ def _choose_study() -> list[str]:
 @st.fragment(run_every=data.POLL_SECONDS)
 def _news() -> None:
     """Says how many trials there are, looking every few seconds, and offers the new ones."""
+    whole = st.session_state.pop(WHOLE, False)
     try:
         counts = data.counts(data.chosen_study())
         new = data.behind()
@@ -94,8 +97,9 @@ def _news() -> None:
     waiting = data.waiting()  # there is nothing yet that could move under anyone's hands
     if new and (follow or waiting):
         data.refresh()
-        st.rerun()
-    if new and st.button(
+        if not whole:  # else the page is drawn next: a search may be quicker than one run after the other
+            st.rerun()
+    elif new and st.button(
         f"Show {new:,} new trial{'s' * (new > 1)}", icon=":material/refresh:", type="primary", key="news"
     ):
         data.refresh()

@@ -130,6 +130,12 @@ def empty(message: str, look: Theme, width: int | None, height: int) -> go.Figur
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
 
+def faint(color: str, opacity: float) -> str:
+    """A colour "#rrggbb" with an opacity, as plotly takes it."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
 def x_axis(figure: go.Figure, metric: Metric, shown: Numbers) -> Axis:
     """Sets the range and title of x for these displayed numbers."""
     axis = _axis(metric, shown, (0.04, 0.04), (figure.layout.width or WIDTH) - LEFT - RIGHT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Event:
-    """What was done in a chart."""
+    """What was drawn in a chart."""
 
-    clicked: int | None = None  # the trial of a point that was clicked since the last run
     box: dict[str, Range] | None = None  # "x" and "y" of the box drawn, as displayed
     brush: dict[str, Range] | None = None  # of parallel coordinates, by label
 
@@ -44,8 +43,9 @@ def show(
     revision: str = "",
     select: bool = False,
 ) -> Event:
-    """Draws a figure with its alternative text (layout.meta["alt"]) and its table, and returns what was done in it.
+    """Draws a figure with its alternative text (layout.meta["alt"]) and its table, and returns what was drawn in it.
 
+    A click on the point of a trial, whose number is the first of its customdata, chooses that trial for all pages.
     Zoom is kept while `revision` stays: name what the axes show in it. `select` offers box and lasso. A table given as
     a function is made only when it is opened; `columns` says how columns of it are drawn that are no plain numbers.
     """
@@ -65,7 +65,7 @@ def show(
         },
         default={"box": None, "brush": None, "width": None},
         height="content",
-        on_clicked_change=_nothing,
+        on_clicked_change=partial(_choose_clicked, key),
         on_box_change=_nothing,
         on_brush_change=_nothing,
         on_width_change=_nothing,
@@ -76,19 +76,14 @@ def show(
         st.rerun()
     if table is not None:
         _table(table, key, columns)
-    number = result.get("clicked")
-    return Event(
-        clicked=None if number is None else int(number),
-        box=_ranges(result.get("box")),
-        brush=_ranges(result.get("brush")) or None,
-    )
+    return Event(box=_ranges(result.get("box")), brush=_ranges(result.get("brush")) or None)
 
 
-def clicked(key: str) -> int | None:
-    """The trial of a point that was just clicked, before the chart is drawn in this run: so it is drawn once."""
-    told = st.session_state.get(f"chart_{key}")
-    number = None if told is None else told.get("clicked")
-    return None if number is None else int(number)
+def _choose_clicked(key: str) -> None:
+    """Chooses the trial of the point that was clicked; before the page runs, so that it is drawn with it at once."""
+    number = st.session_state[f"chart_{key}"].get("clicked")
+    if number is not None and number >= 0:  # some points are of no one trial
+        state.choose(number)
 
 
 def _table(table: pd.DataFrame | Callable[[], pd.DataFrame], key: str, columns: dict[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import pandas as pd
@@ -19,6 +19,10 @@ from dashboard import state
 from dashboard.memory import give_back
 from dashboard.text import plain
 from explorer import reader
+from explorer.columns.arrays import latency_column
+from explorer.columns.gather import LATENCY_COLUMNS
+from explorer.frame import COLUMNS, metrics_of
+from explorer.metrics import LATENCY, METRICS, MetricError
 from explorer.reader import Counts, Reading
 from explorer.record import TrialRecord
 from search_spaces.errors import InputError
@@ -203,10 +207,28 @@ def _read(name: str) -> Reading:
     with _reading_lock:  # two sessions that open at once read once
         before = _latest.get(name)
         found = source().storage.read(name, before)
+        if found is not before:
+            found = replace(found, frame=_with_objectives(found.frame, found.objectives))
         _latest[name] = found
     if found is not before:
         give_back()
     return found
+
+
+def _with_objectives(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The frame with empty columns for the objectives that no trial has: latencies that are still to be attached."""
+    unmeasured = [name for name in objectives if name not in METRICS and not _has(frame, name)]
+    keys = [name.removeprefix(LATENCY) for name in unmeasured]
+    names = {latency_column(name, key): COLUMNS[name] for key in keys for name in LATENCY_COLUMNS}
+    empty = {column: pd.Series(index=frame.index, dtype=dtype) for column, dtype in names.items()}
+    return frame.assign(**empty) if empty else frame
+
+
+def _has(frame: pd.DataFrame, name: str) -> bool:
+    try:
+        return bool(metrics_of(frame, [name]))
+    except MetricError:
+        return False
 
 
 @st.cache_data(ttl=POLL_SECONDS, show_spinner=False)

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from benchmarks import made_up
+from dashboard.data import POLL_SECONDS
 from explorer.profile.lease import exclusive
 from search_spaces import build
 from tests.browser import Served, Tab, chromium, serve, tab
@@ -67,6 +70,13 @@ while time.monotonic() < until:
     written += 1
 print(written)
 """
+PAINTED = "document.querySelector('.vitscape-chart').dataset.painted"
+FOCUSED = """() => {
+    const focused = document.activeElement, place = focused.getBoundingClientRect();
+    const name = focused.getAttribute("aria-label") || focused.innerText.split("\\n").filter(Boolean).at(-1) || "";
+    return { name, role: focused.getAttribute("role"), x: place.x, y: place.y + place.height / 2,
+        part: focused.closest("[data-testid=stSidebar], [data-testid=stMain]")?.dataset.testid };
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -200,23 +210,39 @@ def test_a_zoom_outlives_a_choice(browser: Browser, served: Served) -> None:
         assert opened.page.evaluate(x) == zoomed
 
 
-def test_a_search_that_writes_meets_no_lock_and_moves_nothing_until_asked(browser: Browser, tmp_path: Path) -> None:
-    path = tmp_path / "live.db"
-    study = new_study(path, name="live")
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """A storage with a study of three trials, to which `writing` adds more."""
+    study = new_study(tmp_path / "live.db", name="live")
     for accuracy, latency_ms in ((61.0, 1.0), (72.5, 2.0), (70.0, 3.0)):
         add(study, "complete", evaluation(accuracy, latency_ms))
-    with serve(path, None, tmp_path / "served") as running, tab(browser, running.url) as opened:
+    return tmp_path / "live.db"
+
+
+@contextmanager
+def writing(path: Path, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    """A process that adds trials to the study of `live` for so long, or until this is left."""
+    command = [sys.executable, "-c", WRITER, str(path), str(seconds)]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        try:
+            yield writer
+        finally:
+            writer.terminate()
+
+
+def test_a_search_that_writes_meets_no_lock_and_moves_nothing_until_asked(
+    browser: Browser, live: Path, tmp_path: Path
+) -> None:
+    with serve(live, None, tmp_path / "served") as running, tab(browser, running.url) as opened:
         opened.open()
-        painted = "document.querySelector('.vitscape-chart').dataset.painted"
-        before = opened.page.evaluate(painted)
-        command = [sys.executable, "-c", WRITER, str(path), "15"]
-        root = Path(__file__).parent.parent
-        with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        before = opened.page.evaluate(PAINTED)
+        with writing(live, 15) as writer:
             offer = opened.page.get_by_role("button", name=re.compile("new trial"))
             offer.wait_for(timeout=30_000)
-            assert opened.page.evaluate(painted) == before
+            assert opened.page.evaluate(PAINTED) == before
             offer.click()
-            opened.page.wait_for_function(f"{painted} !== '{before}'", timeout=30_000)
+            opened.page.wait_for_function(f"{PAINTED} !== '{before}'", timeout=30_000)
             for title in PAGES.values():  # and everything is read while it is written
                 opened.go(title)
                 assert opened.failure() is None, (title, opened.failure())
@@ -225,6 +251,58 @@ def test_a_search_that_writes_meets_no_lock_and_moves_nothing_until_asked(browse
         assert "locked" not in err
         assert int(out) > 20
         fine(running)
+
+
+def test_a_followed_search_shows_its_trials_as_they_come_until_it_is_left_alone(
+    browser: Browser, live: Path, tmp_path: Path
+) -> None:
+    with serve(live, None, tmp_path / "served") as running, tab(browser, running.url) as opened:
+        opened.open()
+        before, drawn = opened.page.evaluate(PAINTED), len(opened.points())
+        follow = opened.page.locator(".st-key-follow label").first
+        offer = opened.page.get_by_role("button", name=re.compile("new trial"))
+        with writing(live, 300):
+            follow.click()
+            opened.page.wait_for_function(f"{PAINTED} !== '{before}'", timeout=60_000)
+            assert len(opened.points()) > drawn
+            assert offer.count() == 0
+            follow.click()
+            offer.wait_for(timeout=60_000)
+            opened.idle()
+            left, offered = opened.page.evaluate(PAINTED), offer.inner_text()
+            opened.page.wait_for_timeout(2000 * POLL_SECONDS)
+            offer.filter(has_not_text=offered).wait_for(timeout=60_000)  # there are ever more
+            assert opened.page.evaluate(PAINTED) == left
+        fine(running)
+
+
+def test_the_keyboard_goes_through_explore_in_the_order_of_sight_and_chooses_a_member(
+    browser: Browser, served: Served
+) -> None:
+    with tab(browser, served.url) as opened:
+        opened.open(study="thirty")
+        seen: list[dict[str, Any]] = []
+        while not seen or seen[-1]["name"] != "Member of the front":
+            assert len(seen) < 60, [one["name"] for one in seen]
+            opened.page.keyboard.press("Tab")
+            seen.append(opened.page.evaluate(FOCUSED))
+        names = [re.sub(":.*", "", one["name"]) for one in seen]
+        controls = ["Cost", "Measured on", "Budget, ms", "Colour", "expand_more", "expand_more"]  # View, Filters
+        wanted = [*PAGES.values(), "Study", "Follow the search", *controls, "Cheapest", "Knee", "Most accurate"]
+        assert [name for name in names if name in wanted] == wanted
+        figures = [place for place, one in enumerate(seen) if one["role"] == "figure"]
+        assert figures == [names.index("Most accurate") + 1]
+        assert "against Latency of" in seen[figures[0]]["name"]
+        for before, after in pairwise(seen):
+            same = before["part"] == after["part"] and "figure" not in (before["role"], after["role"])
+            assert not same or after["y"] > before["y"] + 9 or after["x"] > before["x"], (before, after)
+        opened.page.keyboard.press("ArrowDown")
+        opened.page.keyboard.press("Enter")
+        opened.page.wait_for_url(re.compile(r"trial=\d+"), timeout=30_000)
+        opened.idle()
+        number = re.search(r"trial=(\d+)", opened.page.url)
+        assert number is not None
+        assert f"Trial {number[1]}" in opened.page.locator(".st-key-panel h4").inner_text()
 
 
 def test_hostile_names_errors_and_presets_are_text_and_fetch_nothing(browser: Browser, hostile: Served) -> None:

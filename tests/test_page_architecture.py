@@ -251,6 +251,14 @@ def test_the_bars_add_up_to_the_network_and_diamonds_stand_at_the_original():
     assert "lower is better" in figure.layout.xaxis.title.text
 
 
+@pytest.mark.parametrize(("width", "lines"), [(360, 6), (1000, 1)])
+def test_the_legend_has_room_below_the_axis(width, lines):
+    figure = stage_costs(cost_by_part(preset("shvit_s1")), "macs", width=width)
+    assert {trace.name for trace in figure.data} >= {"downsampling", "local convolution", "token mixer", "head"}
+    assert figure.layout.margin.b >= 60 + 20 * lines
+    assert figure.layout.height - figure.layout.margin.t - figure.layout.margin.b > 100
+
+
 def test_by_block_each_bar_is_one_block():
     figure = stage_costs(cost_by_part(preset("swin_t")), "macs", by_block=True)
     mixer = next(trace for trace in figure.data if trace.name == "token mixer")

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.made_up import write_study
+from dashboard.figures.timeline import timeline
 from explorer.analysis.saved import saved, spent_seconds, trained
+from explorer.reader import Storage
 from tests.big import made_up_study
 from tests.pages import page
 from tests.studies import add, evaluation, new_study, table
@@ -161,3 +163,10 @@ def test_a_slice_is_in_the_link_by_its_words():
 
 def test_a_section_of_another_pages_link_is_no_error():
     assert not page("search", made_up_study(200), section="Agreement").exception
+
+
+def test_bars_with_a_pattern_have_their_colour_under_it():
+    frame = Storage(str(made_up_study(1000))).read("made_up").frame  # of so many trials each bar is a stretch of time
+    bars = [bar.marker for bar in timeline(frame).data]
+    assert sum(bool(marker.pattern.shape) for marker in bars) > 2
+    assert {marker.pattern.fillmode for marker in bars} == {"overlay"}  # else the paper's colour alone is drawn

@@ -175,7 +175,7 @@ def _flat_card(pen: Pen, y: float, inner: float, network: Architecture, index: i
     lines = [
         f"{stage.width} channels",
         first,
-        ", ".join([*details, *["dw 3×3 before"] * stage.local]),
+        ", ".join([*["dw 3×3"] * stage.local, *details]),
         f"FFN ×{stage.ffn_ratio:.3g}, {norm}",
         ", ".join(share(network, index)),
     ]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.canvas import HEIGHT, THEMES, Axis, Numbers, Theme, ThemeName, framed, x_axis, y_axis, y_title
+from dashboard.canvas import HEIGHT, THEMES, Axis, Numbers, Theme, ThemeName, faint, framed, x_axis, y_axis, y_title
 from dashboard.figures.density import NEAREST, density_image, plot_places
-from dashboard.figures.edf import faint, legend, nothing
+from dashboard.figures.edf import legend, nothing
 from explorer import structure
 from explorer.metrics import Metric
 

@@ -21,6 +21,7 @@ from dashboard.canvas import (
     ThemeName,
     called,
     empty,
+    faint,
     framed,
     x_axis,
     y_title,
@@ -135,9 +136,3 @@ def legend(figure: go.Figure, names: Sequence[str], look: Theme) -> None:
 def nothing(message: str, look: Theme, width: int | None, height: int) -> go.Figure:
     """A figure that says why there is nothing to see, as its alternative text does."""
     return empty(message, look, width, height).update_layout(meta={"alt": message})
-
-
-def faint(color: str, opacity: float) -> str:
-    """A colour "#rrggbb" with an opacity, as plotly takes it."""
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

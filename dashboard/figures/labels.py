@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.canvas import Axis, Numbers, Theme
+from dashboard.canvas import Axis, Numbers, Theme, faint
 
 GLYPH = 6.8  # pixels, a character of a label
 FRONT_LABEL = 100  # pixels kept free at the right end of the front for its name
@@ -38,7 +38,8 @@ def label_published(figure: go.Figure, published: pd.DataFrame, x: Axis, y: Axis
 
     A name that would lie on another, or on a diamond, is moved away from the front.
     """
-    label = {"font": {"color": look.reference, "size": 12, "shadow": _halo(look)}, "showarrow": False}
+    label: dict[str, Any] = {"font": {"color": look.reference, "size": 12, "shadow": _halo(look)}, "showarrow": False}
+    label |= {"bgcolor": faint(look.paper, 0.7), "borderpad": 0}  # they lie among the dominated trials
     spots = [(x.place(a), _depth(y, b)) for a, b in zip(x.numbers(published), y.numbers(published), strict=True)]
     taken = [Box(right - 6, right + 6, depth - 6, depth + 6) for right, depth in spots]
     named = zip(spots, published["preset"], _points(published, x, y), strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.canvas import HEIGHT, THEMES, WIDTH, Axis, Theme, ThemeName, empty, framed, x_axis, y_axis
+from dashboard.canvas import HEIGHT, THEMES, WIDTH, Axis, Theme, ThemeName, empty, faint, framed, x_axis, y_axis
 from dashboard.figures.density import EXACT, density_image, plot_places
 from dashboard.figures.devices import NARROW, short
 from dashboard.figures.labels import GLYPH, Box
@@ -114,12 +114,12 @@ def predicted_measured(
     reached = np.concatenate([spread, ends_of[np.isfinite(ends_of) & (ends_of > 0)]])
     up = y_axis(figure, replace(METRICS["latency"], label="Predicted latency"), reached, look)
     for text in (figure.layout.xaxis.title, figure.layout.annotations[0]):  # neither a long nor a short one is better
-        text.text = text.text.replace("lower is better", "on the line: exact")
+        text.text = text.text.replace("lower is better", "line: exact")
     ends = np.array([spread.min() * (1 - BAND), spread.max() * (1 + BAND)])
     line = {"x": ends, "mode": "lines", "hoverinfo": "skip"}
     edge = {"width": 1, "color": look.front, "dash": "dot"}
     figure.add_trace(go.Scatter(**line, y=ends * (1 - BAND), line=edge, showlegend=False))
-    tint = f"rgba({','.join(str(int(look.front[i : i + 2], 16)) for i in (1, 3, 5))},0.12)"
+    tint = faint(look.front, 0.12)
     band = go.Scatter(**line, y=ends * (1 + BAND), line=edge, fill="tonexty", fillcolor=tint, name="±10 %")
     figure.add_trace(band)
     exact = go.Scatter(**line, y=ends, line={"width": 1.4, "color": look.muted}, showlegend=False)

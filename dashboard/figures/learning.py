@@ -107,9 +107,8 @@ def _ribbon(middle: pd.DataFrame, look: Theme) -> list[go.Scatter]:
         mode="lines",
         name="median of the others",
         line={"color": look.ink, "width": 2, "dash": "dash"},
-        customdata=np.column_stack([middle["q1"], middle["q3"]]),
-        hovertemplate="median of the others, epoch %{x}: %{y:.1f} %<br>"
-        "middle half: %{customdata[0]:.1f} to %{customdata[1]:.1f} %<extra></extra>",
+        text=[f"{low:.1f} to {high:.1f} %" for low, high in zip(middle["q1"], middle["q3"], strict=True)],
+        hovertemplate="median of the others, epoch %{x}: %{y:.1f} %<br>middle half: %{text}<extra></extra>",
     )
     return [low, high, median]
 

@@ -25,7 +25,7 @@ MOST = 300  # lines
 NARROW = 600  # pixels of a figure, below which it has room for few dimensions
 SHADES = {"light": (0.0, 0.88), "dark": (0.3, 1.0)}  # of cividis: what can be seen on the paper
 SIDE, BAR = 56, 110  # pixels left of the axes, and right of them for the colour bar
-GLYPH = 6.4  # pixels, a character of a label
+GLYPH = 7  # pixels, a character of a label
 FINE = 81  # places along a logarithmic axis that a range can end at
 ASIDE = 0.12  # of the gap between two values, how far from its own a trial is drawn
 NO_WIDTH = "\u200b"
@@ -193,9 +193,10 @@ def parallel_coordinates(
     title = f"{color.unit}, {better}<br>is better" if narrow else f"{escape(color.quantity)}<br>{better} is better"
     bar = {"title": {"text": title, "font": {"size": 11}}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
     room = ((width or WIDTH) - SIDE - BAR) / max(len(axes) - 1, 1) - 8
+    labels = [wrapped(axis.label, room if place else min(room, 2 * SIDE)) for place, axis in enumerate(axes)]
     figure.add_trace(
         go.Parcoords(
-            dimensions=[_drawn(axis, rows, height, room) for axis in axes],
+            dimensions=[_drawn(axis, rows, height, label) for axis, label in zip(axes, labels, strict=True)],
             line={"color": shown, "colorscale": shades, "showscale": True, "colorbar": bar},
             unselected={"line": {"color": look.muted, "opacity": 0.06}},
             labelfont={"color": look.ink, "size": 10 if narrow else 12},
@@ -204,7 +205,7 @@ def parallel_coordinates(
             customdata=rows["number"],
         )
     )
-    tallest = max(wrapped(axis.label, room).count("<br>") for axis in axes)
+    tallest = max(label.count("<br>") for label in labels)
     figure.update_layout(margin={"l": SIDE, "r": 20, "t": figure.layout.margin.t + 16 * tallest + 8, "b": 24})
     low, high = color.text(float(rows[color.column].min())), color.text(float(rows[color.column].max()))
     listed = ", ".join(axis.label for axis in axes)
@@ -227,7 +228,7 @@ def brushed(
     return {axis.label: found[axis.label] for axis in axes if axis.label in found}
 
 
-def _drawn(axis: Dimension, rows: pd.DataFrame, height: int, room: float) -> dict[str, Any]:
+def _drawn(axis: Dimension, rows: pd.DataFrame, height: int, label: str) -> dict[str, Any]:
     """An axis as plotly takes it.
 
     Trials of one value are drawn side by side, so that they can be seen: within an eighth of the gap to the next, where
@@ -261,7 +262,7 @@ def _drawn(axis: Dimension, rows: pd.DataFrame, height: int, room: float) -> dic
         # for the brush there is something beyond the ends, or it would snap to the middle of the outermost
         ticks, texts = [low - 0.5 * gap, *ticks, axis.high + 0.5 * gap], ["", *texts, ""]
     margin = max(0.02 * (axis.high - low), 0.25 * gap) or 0.5
-    found: dict[str, Any] = {"label": wrapped(axis.label, room), "multiselect": False, "values": places}
+    found: dict[str, Any] = {"label": label, "multiselect": False, "values": places}
     found["range"] = [low - margin, axis.high + margin]
     return found | ({"tickvals": ticks, "ticktext": _distinct(texts)} if texts else {})
 

@@ -25,6 +25,7 @@ PARTS = {  # part: what it is called, the same written in its bar, colour
 }
 SHADES = ("#08306B", "#2171B5", "#6BAED6", "#BDD7E7", "#FDD49E", "#FDBB84", "#E34A33", "#7F0000")  # of stages in order
 GLYPH = 7.5  # pixels, a character in a bar
+LEGEND_LINE = 20  # pixels
 
 
 def stage_costs(
@@ -230,13 +231,13 @@ def _rows_down(figure: go.Figure, labels: list[str], look: Theme) -> None:
         tickfont_size=12,
     )
     figure.update_xaxes(showgrid=True, ticks="")
-    narrow = (figure.layout.width or WIDTH) < NARROW
     legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
     figure.update_layout(showlegend=True, legend={**legend, "font": {"color": look.muted, "size": 12}})
     figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False, legend_traceorder="normal")
-    figure.update_layout(margin={"b": 118 if narrow else 90, "l": 70})
-    if narrow:
-        figure.layout.height += 28
+    names = {trace.name for trace in figure.data}
+    across = ((figure.layout.width or WIDTH) - 32) // max(7 * len(name) + 55 for name in names)
+    more = LEGEND_LINE * (-(-len(names) // max(int(across), 1)) - 1)
+    figure.update_layout(margin={"b": 90 + more, "l": 70}, height=figure.layout.height + more)
 
 
 def _place(stage: str) -> tuple[int, int]:

@@ -123,7 +123,10 @@ def _binned(frame: pd.DataFrame, look: Theme, width: int | None, height: int) ->
                 y=part["trials"],
                 width=step.total_seconds() * 920,
                 name=style.word,
-                marker={"color": style.color, "pattern": {"shape": style.pattern, "fgcolor": look.paper, "size": 5}},
+                marker={
+                    "color": style.color,
+                    "pattern": {"shape": style.pattern, "fillmode": "overlay", "fgcolor": look.paper, "size": 5},
+                },
                 hovertemplate=f"%{{y:,}} {style.word}<br>around %{{x}} UTC<extra></extra>",
             )
         )

@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
-from dashboard.canvas import CLASSES, HEIGHT, THEMES, Axis, ThemeName, called, framed, x_axis, y_axis
+from dashboard.canvas import CLASSES, HEIGHT, THEMES, Axis, ThemeName, called, faint, framed, x_axis, y_axis
 from dashboard.figures.density import EXACT, density_image, plot_places
-from dashboard.figures.edf import BAND, entry, faint, legend, nothing, some_marks
+from dashboard.figures.edf import BAND, entry, legend, nothing, some_marks
 from explorer import structure
 from explorer.analysis.distribution import FEWEST
 from explorer.metrics import Metric
@@ -63,8 +63,7 @@ def complexity_trend(
         else:
             figure.add_trace(_points(mine, across, up, color, symbol, group))
         _line(figure, line, x, y, color, symbol, group)
-        if len(rows) > EXACT:
-            entry(figure, color, symbol, group)
+        entry(figure, color, symbol, group)
     if pictures:  # the rarer above
         figure.add_layout_image(_overlaid([picture for _, picture in sorted(pictures, key=lambda one: -one[0])]))
     legend(figure, names, look)
@@ -79,6 +78,7 @@ def _points(rows: pd.DataFrame, x: Axis, y: Axis, color: str, symbol: str, group
         mode="markers",
         marker={"color": color, "symbol": symbol, "size": 6},
         opacity=0.55,
+        showlegend=False,
         customdata=rows["number"],
         hovertemplate=f"trial %{{customdata}}<br>{escape(x.metric.label)} %{{x:.4~g}} {escape(x.metric.unit)}"
         f"<br>{escape(y.metric.label)} %{{y:.4~g}} {escape(y.metric.unit)}<extra>%{{fullData.name}}</extra>",

@@ -74,9 +74,7 @@ def show_slices(view: data.View) -> None:
     theme, width = state.theme(), state.width("slices")
     figure = _slices_figure(view.key, column, objective, view.data, theme, width, view.frame)
     revision = f"{column} {objective}"
-    event = chart.show(figure, key="slices", table=lambda: _slices_table(view, column, objective), revision=revision)
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="slices", table=lambda: _slices_table(view, column, objective), revision=revision)
     st.caption(
         "One choice at a time: the others differ from value to value as the sampler left them, so a difference here is"
         " no effect of the choice alone. Whiskers reach the least and the most."

@@ -61,7 +61,7 @@ def choose_cost(view: View) -> Metric:
                 key="on",
                 bind="query-params",
                 on_change=_forget_budget,
-                width=240,
+                width=220,
             )
             name = chosen or timed[0]
         else:
@@ -136,7 +136,7 @@ def choose_color(view: View) -> str:
         format_func=lambda name: color_label(view, name),
         key="color",
         bind="query-params",
-        width=190,
+        width=170,
     )
     return chosen or NO_COLOR
 

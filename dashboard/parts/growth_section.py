@@ -48,9 +48,7 @@ def show(view: data.View) -> None:
         figure = _compared_figure(tuple(one.key for one in views), point, over, theme, width, views, steps)
     else:
         figure = _history_figure(view.key, view.objectives, point, over, theme, width, view.frame)
-    event = chart.show(figure, key="hypervolume", table=lambda: _table(view, steps, over), revision=over)
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="hypervolume", table=lambda: _table(view, steps, over), revision=over)
     _say(view, steps, over, views)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -23,9 +22,6 @@ from explorer.frame import what
 from search_spaces import Architecture, preset
 from search_spaces.errors import InputError
 from search_spaces.shipped import names as shipped_names
-
-if TYPE_CHECKING:
-    pass
 
 PRESET, TRIAL, SECTION = "preset", "_of_trial", "about"
 WIDE, BESIDE, NARROW = 960, 540, 340  # pixels of a drawing: alone, beside controls, on a phone

@@ -180,9 +180,7 @@ def _latencies(view: data.View, candidates: Sequence[Candidate]) -> None:
         )
         return
     figure = latency_dumbbells(rows, theme=state.theme(), width=state.width("latencies"))
-    event = chart.show(figure, key="latencies", table=lambda: latency_table(rows))
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="latencies", table=lambda: latency_table(rows))
     without = [one.label for one in candidates if not results.latencies(one.row)]
     if without:
         st.caption(plain(f"Without any latency in this study, so not drawn: {', '.join(without)}."))

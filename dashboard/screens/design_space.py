@@ -131,9 +131,7 @@ def _trends(view: data.View) -> None:
         width=state.width("trend"),
     )
     table = space_tables.trend_table(lines, x, y, split, view.data)
-    event = chart.show(figure, key="trend", table=table, revision=f"{goal} {x.name} {split} {among}")
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="trend", table=table, revision=f"{goal} {x.name} {split} {among}")
     st.caption(
         f"{x.label} in closed form, batch 1. A line is the median of neighbours in cost, an eighth of its level's"
         f" trials and {FEWEST} at least; its band holds the middle half of them: how they spread, not how sure the"
@@ -168,9 +166,7 @@ def _cloud(view: data.View) -> None:
     else:
         figure = cloud_figures.cloud_density(found, trials, best, x, y, limits=limits, theme=theme, width=width)
         table = space_tables.coverage_table(found, trials, (x, y))
-    event = chart.show(figure, key="cloud", revision=f"{x.name} {y.name if y else HISTOGRAM}", table=table)
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="cloud", revision=f"{x.name} {y.name if y else HISTOGRAM}", table=table)
     for name, row in COMPLEXITY.items():
         if name in limits:
             share = float((found[row.column] <= limits[name]).mean())
@@ -196,6 +192,7 @@ def _parallel(view: data.View) -> None:
     most = SLIM if width is not None and width < parallel.NARROW else WIDE
     splits, liveliest = lively(view.key, view.frame)
     options = [*measured(view), *splits]
+    aims = tuple(name for name in view.objectives if name in options)
     left, right = st.columns([3, 1])
     with right:
         shade = choose_metric(view, "Colour", measured(view), "shade")
@@ -203,7 +200,7 @@ def _parallel(view: data.View) -> None:
         axes = st.multiselect(
             "Axes",
             options,
-            default=[*view.objectives, *liveliest][:SIX],
+            default=[*aims, *liveliest][:SIX],
             key="axes",
             bind="query-params",
             max_selections=WIDE,
@@ -214,8 +211,8 @@ def _parallel(view: data.View) -> None:
         return
     if len(axes) > most:
         st.caption(f"The first {most} of {len(axes)} axes: there is no room for more.")
-    objectives = tuple(dict.fromkeys([*view.objectives, shade, *(n for n in axes if not structure.is_structure(n))]))
-    rows, drawn = _lines(view.key, view.objectives, objectives, tuple(splits), view.frame)
+    metrics = tuple(dict.fromkeys([*aims, shade, *(n for n in axes if not structure.is_structure(n))]))
+    rows, drawn = _lines(view.key, aims or (shade,), metrics, tuple(splits), view.frame)
     if rows.empty:
         st.text("No complete trial has all of these numbers: take away an axis.")
         return

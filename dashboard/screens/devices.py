@@ -135,9 +135,7 @@ def _scatter_section(view: data.View, timed: list[str]) -> None:
     theme, width = state.theme(), state.width("against")
     figure = _scatter(view.key, first, second, goal, theme, width, frame)
     moved = _movers(view.key, first, second, frame)
-    event = chart.show(figure, key="against", table=lambda: movers_table(frame, moved, first, second))
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="against", table=lambda: movers_table(frame, moved, first, second))
     st.caption(
         f"{len(moved):,} of {moved.attrs['n']:,} architectures change rank beyond their intervals: the table names"
         " them, the farthest first. 95 % intervals; ranks begin at 1, the fastest."
@@ -166,9 +164,7 @@ def _prediction_section(view: data.View, timed: list[str]) -> None:
     figure = predicted_measured(
         table, conditions=results.conditions(frame, name), theme=state.theme(), width=state.width("predicted")
     )
-    event = chart.show(figure, key="predicted", table=lambda: predicted_table(table))
-    if event.clicked is not None:
-        state.choose(event.clicked)
+    chart.show(figure, key="predicted", table=lambda: predicted_table(table))
     st.caption(
         f"Each architecture is predicted by a predictor that learnt from four fifths of the others. At most"
         f" {held_out.MOST} architectures, chosen at random; bars are the predicted 95 % intervals for a measurement."

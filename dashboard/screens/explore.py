@@ -40,9 +40,6 @@ def main() -> None:
 @st.fragment
 def _explore(view: View) -> None:
     """All of the page: what is changed here redraws this alone."""
-    clicked = chart.clicked("front")
-    if clicked is not None:
-        state.choose(clicked)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         x = controls.choose_cost(view)
         budget = controls.choose_budget(view, x)

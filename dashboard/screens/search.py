@@ -46,11 +46,6 @@ def main() -> None:
         st.page_link("screens/architecture.py", label=f"Architecture of trial {number}", icon=":material/account_tree:")
 
 
-def _choose(event: chart.Event) -> None:
-    if event.clicked is not None and event.clicked >= 0:
-        state.choose(event.clicked)
-
-
 # --- training saved --------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +106,7 @@ def _learning_section(view: data.View) -> None:
     figure = _learning_figure(
         view.key, epochs, trained, view.data, state.theme(), state.width("learning"), members, curves
     )
-    _choose(chart.show(figure, key="learning", table=lambda: _by_epoch(curves)))
+    chart.show(figure, key="learning", table=lambda: _by_epoch(curves))
     st.caption(
         f"At most {learning.MOST_CURVES} curves: the front's members, and others evenly spaced by their number. Rank"
         " agreement in the table is Spearman's correlation of the accuracy at an epoch with that at the last: how far a"
@@ -139,7 +134,7 @@ def _by_epoch(curves: pd.DataFrame) -> pd.DataFrame:
 
 def _timeline_section(view: data.View) -> None:
     figure = _timeline_figure(view.key, state.theme(), state.width("timeline"), view.frame)
-    _choose(chart.show(figure, key="timeline", table=lambda: _timeline_table(view)))
+    chart.show(figure, key="timeline", table=lambda: _timeline_table(view))
     st.caption(
         f"Up to {MOST_BARS} trials each is a bar from start to end; of more, how many ended in each stretch of time."
         " Repeats and networks rejected by their closed-form cost take no time to speak of."
