@@ -41,5 +41,7 @@ def recall(study: str | None, storage: str | None) -> tuple[str | None, str]:
             "storage: no study was used in this folder yet; give --storage, or run vitscape search"
         ) from None
     if not complete:
-        raise InputError(f"storage: {url} had a password, which is not kept; give --storage or set VITSCAPE_STORAGE")
+        raise InputError(
+            f"storage: {url} had a password or options, which are not kept; give --storage or set VITSCAPE_STORAGE"
+        )
     return study or known, url

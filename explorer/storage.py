@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,23 +20,41 @@ import optuna
 import sqlalchemy
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from explorer.metrics import metrics
+from explorer.patient_storage import PatientStorage
 from explorer.profile.lease import exclusive
+from explorer.storage_url import StorageError, connection, hide_password, malformed, passwords, reason, sqlite_path
 from search_spaces.errors import InputError
+
+__all__ = [  # with what callers need of the URL
+    "ATTRIBUTE",
+    "STUDY_FORMAT",
+    "StorageError",
+    "checked_record",
+    "hide_password",
+    "load_study",
+    "open_engine",
+    "open_storage",
+    "recorded_data",
+    "recorded_objectives",
+    "sqlite_path",
+    "storage_errors",
+    "study_data",
+    "study_key",
+    "study_objectives",
+    "study_record",
+    "writable_study",
+]
 
 ATTRIBUTE = "vitscape"  # the one user attribute of ours, on studies and on trials
 STUDY_FORMAT = "vitscape/study@1"
+MALFORMED = "malformed URL; percent-encode @ : / ? in the password"
 BUSY_SECONDS = 60.0  # how long SQLite waits for another connection's lock
-CONNECT_SECONDS = 10  # how long a database server may take to answer
-DRIVER_PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+DRIVER_PACKAGES = {"psycopg": "'vitscape[postgres]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+NO_TABLE = "42P01"  # PostgreSQL's word for it
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "ceph", "fuse.sshfs"}
-
-
-class StorageError(InputError):
-    """A storage or study that cannot be used; one line, without passwords."""
 
 
 class WalConnection(sqlite3.Connection):
@@ -64,7 +81,7 @@ def open_storage(url: str, *, must_exist: bool) -> RDBStorage:
         raise StorageError(f"{hide_password(url)} is a folder; give the file in it, such as runs/tiny.db")
     with storage_errors(url):
         if path is None:
-            return RDBStorage(url, engine_kwargs={"connect_args": _connect_args(url)}, skip_table_creation=must_exist)
+            return _server(url, must_exist=must_exist)
         # The creator instead of the URL: a path with %, ? or # in it then needs no quoting rules.
         if must_exist:
             return _sqlite(path, _reader(path, url), skip_table_creation=True)
@@ -80,9 +97,9 @@ def open_engine(url: str) -> sqlalchemy.Engine:
     path = sqlite_path(url)
     with storage_errors(url):
         if path is None:
-            arguments = _connect_args(url)
+            bare, arguments = connection(url)
             return sqlalchemy.create_engine(
-                url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_pre_ping=True
+                bare, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_pre_ping=True
             )
         connect = _reader(path, url)
         return sqlalchemy.create_engine(
@@ -92,6 +109,25 @@ def open_engine(url: str) -> sqlalchemy.Engine:
 
 def _sqlite(path: Path, connect: partial[sqlite3.Connection], *, skip_table_creation: bool) -> RDBStorage:
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=skip_table_creation)
+
+
+def _server(url: str, *, must_exist: bool) -> RDBStorage:
+    """The storage on a database server: a patient one for a writer, a plain one for a reader, who rather knows soon."""
+    bare, arguments = connection(url)
+    if must_exist:
+        try:
+            return RDBStorage(bare, engine_kwargs={"connect_args": arguments}, skip_table_creation=True)
+        except optuna.exceptions.StorageInternalError as error:
+            if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) != NO_TABLE:
+                raise
+            raise StorageError(f"{hide_password(url)} has no studies yet; vitscape search makes one") from None
+    for tries_left in (2, 1, 0):
+        try:
+            return PatientStorage(bare, {"connect_args": arguments}, shown=hide_password(url))
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            if not tries_left:  # not another driver, which began at the same moment and made the tables first
+                raise
+    raise AssertionError
 
 
 def load_study(name: str | None, url: str) -> optuna.Study:
@@ -166,41 +202,13 @@ def study_key(study: optuna.Study) -> str:
     return "study-" + hashlib.sha256(f"{url}\n{study.study_name}".encode()).hexdigest()[:16]
 
 
-def hide_password(url: str) -> str:
-    """The URL to show: the password as ***, the query dropped (drivers take passwords there too).
-
-    >>> hide_password("postgresql://ann:secret@db.lab/studies?sslpassword=x")
-    'postgresql://ann:***@db.lab/studies'
-    """
-    scheme, slashes, rest = url.partition("://")
-    if not slashes:
-        scheme, rest = "", url
-    before, _, query = rest.partition("?")
-    if "@" in query:  # a "?" inside the password, or an "@" inside the query: the parts cannot be told apart
-        return f"{scheme}{slashes}***"
-    user, at, host = before.rpartition("@")
-    return f"{scheme}{slashes}" + (re.sub(":.*", ":***", user, flags=re.DOTALL) + at) * bool(at) + host
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The absolute path of a SQLite storage, given as a URL or as a bare path; None for another database."""
-    if "://" not in url:
-        if not url.strip() or url == ":memory:" or "@" in url:
-            raise StorageError(f"not a storage: {hide_password(url)!r}; give a path such as runs/tiny.db or a URL")
-        return Path(url).expanduser().absolute()
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("sqlite", "sqlite+pysqlite"):
-        return None
-    if not rest.startswith("/") or rest in ("/", "/:memory:") or rest.startswith("/file:") or "?" in rest:
-        raise StorageError(f"not a SQLite file: {hide_password(url)}; write sqlite:///runs/tiny.db or the path alone")
-    return Path(rest[1:]).expanduser().absolute()
-
-
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
     """Turns what the database, its driver or Optuna raises into one StorageError; for long reads as well."""
     try:
         yield
+    except InputError:
+        raise
     except ImportError as error:  # the driver's, or Optuna's own around it
         module = getattr(error.__cause__ or error, "name", None) or "of its database driver"
         package = DRIVER_PACKAGES.get(module, module)
@@ -209,31 +217,13 @@ def storage_errors(url: str) -> Iterator[None]:
         raise StorageError(f"{hide_password(url)}: no such database; write sqlite:///..., postgresql://...") from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, sqlite3.Error, OSError, RuntimeError) as e:
         raise StorageError(f"cannot use {hide_password(url)}: {_reason(e, url)}") from None
-    except InputError:
-        raise
     except ValueError as error:  # SQLAlchemy's parser, on a port that is no number
         raise StorageError(f"cannot use {hide_password(url)}: {_reason(error, url)}") from None
 
 
 def _reason(error: BaseException, url: str) -> str:
-    """The first line of the innermost message, unless it might quote a password."""
-    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
-        error = error.orig
-    user, at, _ = url.partition("://")[2].rpartition("@")
-    if at and (":" not in user or re.search("[@:/?]", user.partition(":")[2])):
-        return "malformed URL; percent-encode @ : / ? in the password"
-    secrets = [user.partition(":")[2], *re.findall("=([^&]+)", url.partition("?")[2])]
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return type(error).__name__ if any(secret and secret in line for secret in secrets) else line
-
-
-def _connect_args(url: str) -> dict[str, Any]:
-    """A time limit for connecting, where the driver knows one by this name."""
-    parsed = make_url(url)
-    known = parsed.get_dialect().driver in ("psycopg", "psycopg2", "pymysql", "mysqldb")
-    return {"connect_timeout": CONNECT_SECONDS} if known and "connect_timeout" not in parsed.query else {}
+    """What an error says in one line, unless it might quote a password."""
+    return MALFORMED if malformed(url) else reason(error, passwords(url))
 
 
 def _reader(path: Path, url: str) -> partial[sqlite3.Connection]:
