@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from explorer.proxy.train import TrainSettings
 
 OnStep = Callable[[str], None]  # what is being done now, for a person
-OnEpoch = Callable[[int, float], bool]  # (epoch from 1, top-1 %) -> go on?
+OnEpoch = Callable[[Evaluation], bool]  # (what is known after an epoch, its accuracy last) -> go on?
 
 
 def evaluate(
@@ -31,6 +31,7 @@ def evaluate(
     limits: Limits | None = None,
     seed: int = 0,
     measure: Collection[str] = ("accuracy", "latency"),
+    known: Evaluation | None = None,
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Evaluation:
@@ -39,7 +40,8 @@ def evaluate(
     Closed-form cost comes before building, cost limits before timing, latency and memory limits before training; they
     hold for the first runtime and batch size. `measure` names the metrics wanted: without "accuracy" nothing is
     trained; with a latency, or a limit on it, every runtime and batch size of the setup is timed, else none. A latency
-    whose verdict is not ok is measured a second time, and the better of the two is kept. The same seed and architecture
+    whose verdict is not ok is measured a second time, and the better of the two is kept. `known` is what the steps
+    before training have found, here or on another machine; they are not taken again. The same seed and architecture
     train to the same accuracy on the same device.
 
     Raises:
@@ -50,7 +52,7 @@ def evaluate(
     wanted = {row.name for row in metrics(setup.recorded(name) for name in measure)}
     timed = limits.latency is not None or any(name.partition("@")[0] == "latency" for name in wanted)
     profiled = timed or "memory" in wanted or limits.memory is not None
-    evaluation = count(architecture, limits)
+    evaluation = known or count(architecture, limits)
     if evaluation.infeasible or not (profiled or "accuracy" in wanted):
         return evaluation
 
@@ -60,11 +62,11 @@ def evaluate(
     own_seed = train_seed(seed, architecture.id)
     device = resolve_device(setup.device)
     network = build_seeded(architecture, own_seed)
-    if profiled:
+    if profiled and known is None:
         evaluation = _profiled(network, evaluation, setup, device, limits, timed, say)
     if evaluation.infeasible or "accuracy" not in wanted:
         return evaluation
-    result = _trained(network, architecture, data, settings, device, own_seed, say, on_epoch)
+    result = _trained(network, evaluation, data, settings, device, own_seed, say, on_epoch)
     return evaluation.model_copy(
         update={
             "accuracy": result.accuracy,
@@ -176,7 +178,7 @@ def _trusted(latency: Latency, target: Target, time_it: Callable[[Target, str], 
 
 def _trained(
     network: Any,
-    architecture: Architecture,
+    evaluation: Evaluation,
     data: str | Dataset,
     settings: TrainSettings | None,
     device: Any,
@@ -188,7 +190,7 @@ def _trained(
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings, train
 
-    settings = settings or TrainSettings()
+    settings, architecture = settings or TrainSettings(), network.architecture
     dataset = load_data(data, architecture.image_size) if isinstance(data, str) else data
     for name, has, needs in (
         ("classes", architecture.classes, dataset.classes),
@@ -200,7 +202,7 @@ def _trained(
                 f"{name}={has} does not fit the data {dataset.name}, which has {needs}: set {name}={needs}"
             )
     epochs = settings.stop_epoch or settings.epochs
-    doing = f"epoch 1/{epochs}"
+    doing, so_far = f"epoch 1/{epochs}", evaluation
 
     def wait(pid: int | None) -> None:
         say(f"waiting for process {pid or 'unknown'}, which times on {device}")
@@ -213,11 +215,13 @@ def _trained(
                 say(doing)
 
         def after_epoch(epoch: int, accuracy: float) -> bool:
-            nonlocal doing
+            nonlocal doing, so_far
             if epoch < epochs:
                 doing = f"epoch {epoch + 1}/{epochs} ({accuracy:.1f} %)"
                 say(doing)
-            return on_epoch is None or on_epoch(epoch, accuracy)
+            curve = (*so_far.accuracy_by_epoch, accuracy)
+            so_far = so_far.model_copy(update={"accuracy": accuracy, "accuracy_by_epoch": curve})
+            return on_epoch is None or on_epoch(so_far)
 
         return train(
             network,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +62,11 @@ class By(str, Enum):
     layer = "layer"
 
 
+class EngineName(str, Enum):
+    local = "local"
+    ray = "ray"
+
+
 RUNTIMES = "eager, compile, cuda_graph, onnxruntime, tensorrt"
 
 Study = Annotated[
@@ -112,3 +118,37 @@ Seed = Annotated[int, whole_option("Of everything random.")]
 WithPresets = Annotated[bool, typer.Option("--with-presets", help="Evaluate the published models in the space first.")]
 Epochs = Annotated[int, whole_option("Length of the proxy training's schedule.")]
 StopEpoch = Annotated[int | None, whole_option("Epochs of the schedule really run.", "all")]
+
+Engine = Annotated[EngineName, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the Ray cluster: auto or HOST:PORT.",
+        show_default="$RAY_ADDRESS; else a Ray of its own, on this machine",
+    ),
+]
+Workers = Annotated[int | None, whole_option("Trials at a time.", "as many as the cluster has room for")]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        help="GPUs of a trial; 0.5: two trials share one.",
+        parser=number,
+        metavar="NUMBER",
+        show_default="1 where the cluster has any",
+    ),
+]
+CpusPerTrial = Annotated[float, typer.Option(help="CPU cores of a trial.", parser=number, metavar="NUMBER")]
+LatencyResource = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray resource of the nodes that time, the target devices.", show_default="a trial times where it trains"
+    ),
+]
+AcceleratorType = Annotated[
+    str | None,
+    typer.Option(help="Ray's word for the kind of GPU of trials: H200.", show_default="the only one there is"),
+]
+MaxRetries = Annotated[int, whole_option("Of a trial whose worker died.")]
+LogDir = Annotated[
+    Path | None, typer.Option(help="Folder of a log for each trial.", show_default="logs/STUDY beside the storage")
+]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Verdict = Literal["ok", "noisy", "throttled", "shared"]
-Status = Literal["complete", "infeasible", "failed", "interrupted", "duplicate"]
+Status = Literal["complete", "infeasible", "stopped", "failed", "interrupted", "duplicate"]
 TRUST = ("ok", "noisy", "shared", "throttled")  # verdicts, best first: noise widens the interval, the others shift it
 
 
@@ -66,6 +66,14 @@ class DeviceState(Record):
     load_elsewhere: float | None = None  # share of the time that the machine's other cores were busy, 0 to 1
 
 
+class Occasion(Record):
+    """Where and when a device was held alone for a measurement, in seconds since 1970 by that machine's clock."""
+
+    place: str  # machine and device: "node-3/cpu", "node-3/cuda-GPU-4a1c..."
+    began: float
+    ended: float
+
+
 class Latency(Record):
     """Time of one forward pass of a whole batch, in milliseconds, how sure it is, and whether to trust it."""
 
@@ -81,6 +89,7 @@ class Latency(Record):
     dropped: int = 0  # blocks not counted, being disturbed or throttled
     cores: tuple[int, ...] | None = None  # that the process was bound to; None on a GPU
     state: DeviceState | None = None
+    occasion: Occasion | None = None
 
     @property
     def comparable(self) -> tuple[str, ...]:

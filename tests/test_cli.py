@@ -235,7 +235,7 @@ def test_a_search_that_stops_for_failures_is_the_study_last_used(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mini.yaml").write_text(MINI)
-    monkeypatch.setattr("explorer.search.local.MOST_FAILURES", 1)
+    monkeypatch.setattr("explorer.search.session.MOST_FAILURES", 1)
     status, _, err = run("search", "mini.yaml", "--objectives", "latency", "--storage", "a.db", *REFUSED.split())
     assert status == 1
     assert "error: 1 trials failed in a row, the last with NetworkRefused: runtime=onnxruntime" in err

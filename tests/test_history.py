@@ -83,6 +83,13 @@ def test_repeats_and_closed_form_rejections_are_no_evaluated_trials():
     assert list(pace.evaluated(trials(rows))) == [True] * 3 + [False, False, True, True]
 
 
+def test_a_training_that_was_stopped_counts_as_evaluated_and_takes_its_time():
+    rows = [*one_by_one(3), {"status": "stopped", "at": 180, "ended": 240, "seconds": 60.0}]
+    found = pace.pace(trials(rows))
+    assert (found.evaluated, found.per_hour) == (4, pytest.approx(60))
+    assert list(pace.clock(trials(rows), "device-hours")["x"]) == pytest.approx([1 / 60, 2 / 60, 3 / 60, 4 / 60])
+
+
 def test_the_time_left_is_what_is_asked_for_at_the_recent_rate():
     found = pace.pace(trials(one_by_one(40)))
     assert pace.hours_left(found, 100) == pytest.approx(1)

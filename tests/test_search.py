@@ -19,7 +19,7 @@ from rich.console import Console
 from explorer import Limits, Setup, results, search
 from explorer.proxy.train import TrainSettings
 from explorer.record import TrialRecord
-from explorer.search.local import SearchStopped
+from explorer.search.session import SearchStopped
 from explorer.search.study import StudyMismatch
 from explorer.storage import ATTRIBUTE, StorageError, load_study
 from search_spaces import cost, load_space
@@ -385,7 +385,7 @@ def test_a_kill_while_an_interrupted_trial_is_closed_loses_nothing(
     def dies(*args: object, **options: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr("explorer.search.local.evaluate", interrupted)
+    monkeypatch.setattr("explorer.search.attempt.evaluate", interrupted)
     with pytest.raises(SystemExit):
         find(mini, trials=2)
     monkeypatch.undo()

@@ -31,6 +31,7 @@ STATUS: dict[str, Look] = {
     "complete": Look("#0072B2", "", "circle", ":material/check_circle:", "complete"),
     "duplicate": Look("#7A8B9E", "/", "hourglass", ":material/content_copy:", "repeats"),
     "infeasible": Look("#E69F00", ".", "square", ":material/block:", "over a limit"),
+    "stopped": Look("#56B4E9", "\\", "cross", ":material/stop_circle:", "stopped early"),
     "failed": Look("#D55E00", "x", "x", ":material/error:", "failed"),
     "interrupted": Look("#CC79A7", "-", "triangle-down", ":material/pause_circle:", "interrupted"),
     "running": Look("#009E73", "|", "triangle-right", ":material/play_circle:", "running"),

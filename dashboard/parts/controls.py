@@ -19,7 +19,7 @@ from explorer import results, structure
 from explorer.metrics import Metric
 
 COSTS = {"latency": "Latency", "macs": "MACs", "params": "Parameters", "memory": "Peak memory"}
-BESIDE = ("infeasible", "failed", "interrupted")
+BESIDE = ("infeasible", "stopped", "failed", "interrupted")
 PUBLISHED = {"none": "none", "size": "same image size", "all": "all image sizes"}
 NO_COLOR = "none"
 

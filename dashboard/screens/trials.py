@@ -17,7 +17,7 @@ from search_spaces.errors import InputError
 
 ROWS = 1000  # a page of the table: more cost the browser seconds, and lazy tables cannot be selected in
 PARQUET = "application/vnd.apache.parquet"
-STATUSES = ("complete", "infeasible", "failed", "interrupted", "duplicate", "running", "waiting")
+STATUSES = ("complete", "infeasible", "stopped", "failed", "interrupted", "duplicate", "running", "waiting")
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer import results
-from explorer.analysis.saved import trained
 
 MOST_CURVES = 300
 MOST_OF_FRONT = 100
@@ -23,7 +22,7 @@ def sample(
     All where they are few enough, else evenly spaced: along the front, and by their number.
     """
     best = results.front(frame, objectives)["number"].to_numpy()
-    others = trained(frame)["number"].to_numpy()
+    others = frame.loc[frame["train_seconds"].notna() & ~frame["status"].isin(["duplicate"]), "number"].to_numpy()
     others = np.sort(others[~np.isin(others, best)])
     members = _evenly(best, min(MOST_OF_FRONT, most))
     return members, _evenly(others, most - len(members))

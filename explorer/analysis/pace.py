@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 PAUSE = 600.0  # seconds without any trial that count as a pause of the search
 RECENT = 30  # evaluated trials of which the present rate is taken
-ENDED = ("complete", "duplicate", "infeasible", "failed", "interrupted")
+ENDED = ("complete", "duplicate", "infeasible", "stopped", "failed", "interrupted")
 HOUR = 3600.0
 STRETCHES = (  # seconds
     *(1, 2, 5, 10, 30),
@@ -39,7 +39,8 @@ def evaluated(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows count towards `vitscape search --trials`: evaluated or failed, not rejected in closed form alone."""
     status = frame["status"]
     took_time = frame["seconds"].fillna(0).to_numpy(dtype=float) > 0
-    counted: NDArray[np.bool_] = _among(status, ("complete", "failed")) | (_among(status, ("infeasible",)) & took_time)
+    always = _among(status, ("complete", "stopped", "failed"))
+    counted: NDArray[np.bool_] = always | (_among(status, ("infeasible",)) & took_time)
     return counted
 
 

@@ -13,7 +13,7 @@ COLUMNS = ("rule", "trials", "seconds", "basis", "how")
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows whose own training was run to its end; a repeat's time is its original's."""
-    return frame[frame["train_seconds"].notna() & ~frame["status"].isin(["duplicate"])]
+    return frame[frame["train_seconds"].notna() & ~frame["status"].isin(["duplicate", "stopped"])]
 
 
 def spent_seconds(frame: pd.DataFrame) -> float:

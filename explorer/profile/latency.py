@@ -9,6 +9,8 @@ meanwhile: nothing else of ours is timed or trained there.
 from __future__ import annotations
 
 import math
+import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -26,7 +28,7 @@ from explorer.profile.sentinel import Yardstick, build_sentinel
 from explorer.profile.statistics import median_ci
 from explorer.profile.verdict import judge
 from explorer.profile.watch import POWER_CAP, WATCHES, nvidia_driver
-from explorer.record import Conditions, DeviceState, Latency, Precision
+from explorer.record import Conditions, DeviceState, Latency, Occasion, Precision
 from search_spaces.errors import InputError
 
 __all__ = ["PROTOCOL", "Subject", "device_name", "measure", "measure_together", "median_ci", "resolve_device"]
@@ -118,7 +120,9 @@ def measure_together(
         torch=torch.__version__,
         libraries=chosen.libraries(where),
     )
+    place = f"{platform.node()}/{lease_key(where)}"
     with device_lease(where, on_wait), undisturbed(where, threads) as bound:
+        began = time.time()
         forwards = []
         with on_unsupported_precision(precision, where):
             for subject in subjects:
@@ -145,6 +149,7 @@ def measure_together(
         found = [estimate(series, speed, corrected=POWER_CAP not in state.throttled_by) for series in all_series]
         apart = [yardstick.apart(one.drift) for one in found]
         yardstick.keep(speed.now_ms)
+        occasion = Occasion(place=place, began=began, ended=time.time())
     return [
         _result(
             series,
@@ -154,6 +159,7 @@ def measure_together(
             target,
             conditions.model_copy(update={"image_size": subject.image_size}),
             bound or None,
+            occasion,
         )
         for subject, series, one, far in zip(subjects, all_series, found, apart, strict=True)
     ]
@@ -167,6 +173,7 @@ def _result(
     target: float,
     conditions: Conditions,
     cores: tuple[int, ...] | None,
+    occasion: Occasion,
 ) -> Latency:
     """The measurement; `apart` is what a repeat may differ by for the device's sake, relative."""
     middle = found.median_ms
@@ -196,6 +203,7 @@ def _result(
         dropped=len(series.blocks) - len(kept),
         cores=cores,
         state=state,
+        occasion=occasion,
     )
 
 

@@ -174,7 +174,7 @@ def from_frame(frame: pd.DataFrame, metric_name: str = "latency") -> LatencyPred
     ends = interval_columns(metric)
     if ends is None:
         raise PredictorError(f"latency={metric_name}: is no latency; give latency, or latency@RUNTIME/bBATCH")
-    rows = frame[frame[metric.column].notna() & frame["status"].isin(["complete", "infeasible"])]
+    rows = frame[frame[metric.column].notna() & frame["status"].isin(["complete", "infeasible", "stopped"])]
     trusted = rows[rows[verdict_column(metric)].isna() | (rows[verdict_column(metric)] == "ok")].drop_duplicates("id")
     if len(trusted) < LEAST:
         doubtful = len(rows) - len(rows[rows["id"].isin(trusted["id"])])

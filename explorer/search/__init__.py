@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from explorer.limits import Limits
     from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
+    from explorer.search.nodes import Cluster
+    from explorer.search.stopping import Stopping
     from explorer.setup import Setup
 
 STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
@@ -45,33 +47,37 @@ def search(
     sampler: str = "tpe",
     seed: int = 0,
     with_presets: bool = False,
+    stopping: Stopping | None = None,
+    cluster: Cluster | None = None,
     console: Console | None = None,
     on_open: Callable[[optuna.Study], None] | None = None,
 ) -> optuna.Study:
     """The Optuna study of a search, after evaluating candidates until `trials` are in it or `hours` have passed.
 
     A study that exists is continued: its trials count, none is repeated. Interrupting (Ctrl-C) keeps what is finished.
-    The space's number of classes follows the data. `on_open` is called with the study before anything is evaluated.
+    The space's number of classes follows the data. With a `cluster` the workers of a Ray cluster evaluate, several at a
+    time; without, this process does. `on_open` is called with the study before anything is evaluated.
 
     >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
 
     Raises:
-        InputError: of an option, the space, the data or the storage; one line. Of a study made by other options, too.
-        SearchStopped: ten trials failed in a row.
+        InputError: of an option, the space, the data, the storage or the cluster; one line. Of a study made by other
+            options, too.
+        SearchStopped: ten trials failed in a row, another process searches the study, or no worker can be started.
     """
     import optuna
     from rich.console import Console
 
     from explorer.limits import Limits
     from explorer.metrics import metrics
-    from explorer.profile.cores import require_cores
-    from explorer.profile.device import resolve_device
-    from explorer.profile.runtimes import require_runtime
+    from explorer.patient_storage import show_waits
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
-    from explorer.search.local import Budget, run
+    from explorer.search.attempt import Work
+    from explorer.search.engines import engine
     from explorer.search.progress import SearchProgress, announce
     from explorer.search.sampler import make_sampler
+    from explorer.search.session import Budget
     from explorer.search.study import Plan, open_study
     from explorer.setup import Setup
 
@@ -79,42 +85,33 @@ def search(
     setup = setup or Setup()
     objectives = tuple(row.name for row in metrics(setup.recorded(name) for name in objectives))
     _check_budget(trials, hours)
-    device = resolve_device(setup.device)
-    for runtime in setup.runtimes:
-        require_runtime(runtime, device)
-    if device.type == "cpu":
-        require_cores(setup.threads)
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
-    fingerprint = None
-    if "accuracy" in objectives:
-        dataset = load_data(data, min(space.image_sizes))
-        space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
-        _check_data(space, dataset, settings or TrainSettings())
-    plan = Plan(
-        space=space,
-        objectives=objectives,
-        data=data,
-        data_fingerprint=fingerprint,
-        setup=setup,
-        settings=settings or TrainSettings(),
-        limits=limits or Limits(),
-        seed=seed,
-    )
-    opened = open_study(study or space.name, storage, plan, make_sampler(sampler, seed))
-    if on_open is not None:
-        on_open(opened)
-    # a sampler begun again from its seed would repeat its first proposals
-    opened.sampler = make_sampler(sampler, (seed + 1_000_003 * len(opened.get_trials(deepcopy=False))) % 2**32)
-    presets: list[Any] = []
-    if with_presets:
-        classes = space.root.leaf("classes").options[0]
-        presets = [preset(name).model_copy(update={"classes": classes}) for name in names("presets")]
-    console = console or Console(stderr=True)
-    announce(console, opened, plan, storage)
-    with SearchProgress(console, opened, plan.objectives, trials) as progress:
-        ended = run(opened, plan, Budget(trials, hours), presets, progress)
+    settings, limits = settings or TrainSettings(), limits or Limits()
+    name = study or space.name
+    with engine(setup, cluster, storage, name) as (place, setup, run):
+        fingerprint = None
+        if "accuracy" in objectives:
+            dataset = load_data(data, min(space.image_sizes))
+            space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
+            _check_data(space, dataset, settings)
+        work = Work(objectives, data, setup, settings, limits, seed)
+        plan = Plan(space=space, work=work, data_fingerprint=fingerprint, place=place)
+        opened = open_study(name, storage, plan, make_sampler(sampler, seed))
+        if on_open is not None:
+            on_open(opened)
+        # a sampler begun again from its seed would repeat its first proposals
+        opened.sampler = make_sampler(sampler, (seed + 1_000_003 * len(opened.get_trials(deepcopy=False))) % 2**32)
+        presets: list[Any] = []
+        if with_presets:
+            classes = space.root.leaf("classes").options[0]
+            presets = [preset(one).model_copy(update={"classes": classes}) for one in names("presets")]
+        console = console or Console(stderr=True)
+        announce(console, opened, plan, storage)
+        with SearchProgress(console, opened, plan.objectives, trials) as progress:
+            show_waits(opened, progress.gone)
+            ended = run(opened, plan, Budget(trials, hours), presets, progress, stopping)
     console.print(f"{ended}: study {opened.study_name}", style="bold", highlight=False, markup=False)
     return opened
 

@@ -18,6 +18,7 @@ from explorer.storage import hide_password
 MARKS = {
     "complete": "[green]✓[/]",
     "infeasible": "[yellow]∅[/]",
+    "stopped": "[yellow]■[/]",
     "failed": "[red]✗[/]",
     "interrupted": "[red]…[/]",
     "duplicate": "[dim]=[/]",
@@ -39,9 +40,9 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
         f", batch {batches}{threads}[/]",
     ]
     if "accuracy" in plan.objectives:
-        epochs = f"{plan.settings.stop_epoch or plan.settings.epochs} of {plan.settings.epochs} epochs"
+        epochs = f"{plan.work.settings.stop_epoch or plan.work.settings.epochs} of {plan.work.settings.epochs} epochs"
         classes = plan.space.root.leaf("classes").options[0]
-        lines.append(f"[dim]trained for {epochs} on {escape(plan.data)}, {classes} classes[/]")
+        lines.append(f"[dim]trained for {epochs} on {escape(plan.work.data)}, {classes} classes[/]")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -76,6 +77,16 @@ class SearchProgress:
     def step(self, text: str) -> None:
         """What is being done now."""
         self.bar.update(self.task, step=escape(text))
+
+    def gone(self, waited: float, why: str) -> None:
+        """That the storage cannot be reached, for so many seconds by now."""
+        if not waited:
+            self.warn(f"the storage is gone, trying again: {why}")
+        self.step(f"waiting for the storage, {waited:.0f} s")
+
+    def warn(self, text: str) -> None:
+        """A line that stays: something that a person should know of."""
+        self.console.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def finished(self, number: int, record: TrialRecord, counted: bool, on_front: bool) -> None:
         """A line for a finished trial, and one step of the bar where it counts."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -33,6 +34,7 @@ class Candidate:
     trial: Trial
     architecture: Architecture
     origin: dict[str, Any]  # where it was enqueued: the preset, or the interrupted trial that it repeats
+    began: float = field(default_factory=time.monotonic)
 
     def record(self, **found: Any) -> TrialRecord:
         """The trial's record, with what was found."""
@@ -41,17 +43,16 @@ class Candidate:
             architecture=self.architecture.canonical.to_dict(),
             preset=self.origin.get("preset"),
             retry_of=self.origin.get("retry_of"),
-            retries=self.origin.get("retries", 0),
-            **found,
+            **{"retries": self.origin.get("retries", 0), **found},
         )
 
 
 class Proposals:
     """The stream of candidates of a search.
 
-    What the sampler proposes again is answered from the record, and what is over a closed-form limit is recorded as
-    infeasible; neither is evaluated, and neither is counted. When a sampler does little else, a random new point
-    is put before it: told only failures it would repeat itself for ever, and told nothing it would not learn.
+    What the sampler proposes again is answered from the record, once there is one, and what is over a closed-form limit
+    is recorded as infeasible; neither is evaluated, and neither is counted. When a sampler does little else, a random
+    new point is put before it: told only failures it would repeat itself for ever, and told nothing it would not learn.
     """
 
     def __init__(
@@ -65,13 +66,16 @@ class Proposals:
     ) -> None:
         self.study, self.space, self.objectives, self.limits, self.seed = study, space, objectives, limits, seed
         self.known: dict[str, tuple[int, TrialRecord]] = {}
+        self.under_way: dict[str, list[Candidate]] = {}  # id -> repeats that wait for what is found of it
         for number, record in finished.items():
             self.remember(number, record)
 
     def remember(self, number: int, record: TrialRecord) -> None:
-        """Take note of a finished trial, so that its architecture is not evaluated again."""
-        if record.status in ("complete", "infeasible", "failed"):
+        """Take note of a finished trial, so that its architecture is not evaluated again; answer its repeats."""
+        if record.status in ("complete", "infeasible", "stopped", "failed"):
             self.known.setdefault(record.id, (number, record))
+            for repeat in self.under_way.pop(record.id, []):
+                self._answer(repeat)
 
     def enqueue_presets(self, presets: list[Architecture]) -> None:
         """Put the presets that the space contains first in the queue, unless they are known or there already."""
@@ -81,7 +85,7 @@ class Proposals:
                 self.study.enqueue_trial(self.space.params(preset), user_attrs={ORIGIN: {"preset": preset.name}})
 
     def next(self) -> Candidate:
-        """The next architecture to evaluate, with its trial.
+        """The next architecture to evaluate, with its trial; until its record is known it is under way.
 
         Raises:
             NothingLeft: every architecture is known, or none found is within the limits.
@@ -95,9 +99,12 @@ class Proposals:
             candidate = Candidate(trial, architecture, trial.user_attrs.get(ORIGIN, {}))
             if architecture.id in self.known:
                 self._answer(candidate)
+            elif architecture.id in self.under_way:
+                self.under_way[architecture.id].append(candidate)
             elif (counted := count(architecture, self.limits)).infeasible:
                 self._reject(candidate, counted)
             else:
+                self.under_way[architecture.id] = []
                 return candidate
             misses += 1
 
@@ -116,13 +123,14 @@ class Proposals:
         rng = random.Random(f"{self.seed}:{len(self.study.get_trials(deepcopy=False))}")
         cheapest: dict[str, float] = {}
         for _ in range(DRAWS):
-            if len(self.known) >= self.space.size:
+            if self._asked() >= self.space.size:
                 break
             architecture = self.space.sample(rng)
             counts = cost(architecture)
             for name, value in (("macs", counts.macs), ("params", counts.params)):
                 cheapest[name] = min(value, cheapest.get(name, value))
-            if architecture.id not in self.known and not self.limits.exceeded(counts):
+            new = architecture.id not in self.known and architecture.id not in self.under_way
+            if new and not self.limits.exceeded(counts):
                 self.study.enqueue_trial(self.space.params(architecture))
                 return
         self._give_up(cheapest)
@@ -135,6 +143,10 @@ class Proposals:
                     f"max-{name}: none of {DRAWS} random architectures of {self.space.name} is within {most};"
                     f" the least of them has {least}"
                 )
-        if len(self.known) >= self.space.size:
+        if self._asked() >= self.space.size:
             raise NothingLeft(f"all {self.space.size} architectures of {self.space.name} are known")
         raise NothingLeft(f"{DRAWS} random architectures of {self.space.name} brought no new one within the limits")
+
+    def _asked(self) -> int:
+        """How many different architectures are known or under way."""
+        return len(self.known.keys() | self.under_way.keys())

@@ -9,13 +9,12 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
-from explorer.evaluate import training_precision
 from explorer.frame import trial_record
 from explorer.limits import Limits
 from explorer.metrics import metric, metrics
-from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation, TrialRecord
-from explorer.setup import Setup
+from explorer.search.attempt import Work
+from explorer.search.place import Place
 from explorer.storage import ATTRIBUTE, STUDY_FORMAT, StorageError, open_storage, storage_errors
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
@@ -33,45 +32,37 @@ class Plan:
     """What a search is: everything that must not change while its study grows."""
 
     space: SearchSpace
-    objectives: tuple[str, ...]
-    data: str
+    work: Work
     data_fingerprint: str | None  # None where nothing is trained
-    setup: Setup
-    settings: TrainSettings
-    limits: Limits
-    seed: int
+    place: Place
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self.work.objectives
 
     def record(self) -> dict[str, Any]:
         """The plan as the study keeps it: plain data."""
-        import torch
-
-        from explorer.profile.latency import PROTOCOL, device_name, resolve_device
-        from explorer.profile.runtimes import RUNTIMES
-
-        device = resolve_device(self.setup.device)
-        libraries: dict[str, str] = {}
-        for runtime in self.setup.runtimes:
-            libraries |= RUNTIMES[runtime].libraries(device)
+        setup = self.work.setup
         return {
             "format": STUDY_FORMAT,
             "space_name": self.space.name,
             "space": self.space.data,
             "objectives": list(self.objectives),
-            "data": {"source": self.data, "fingerprint": self.data_fingerprint},
-            "proxy": {**self.settings.model_dump(), "precision": training_precision(str(device))},
+            "data": {"source": self.work.data, "fingerprint": self.data_fingerprint},
+            "proxy": {**self.work.settings.model_dump(), "precision": self.place.training_precision},
             "conditions": {
-                "precision": self.setup.precision,
-                "runtimes": list(self.setup.runtimes),
-                "batch_sizes": list(self.setup.batch_sizes),
-                "protocol": PROTOCOL,
-                "device": device.type,
-                "device_name": device_name(device),
-                "threads": self.setup.threads if device.type == "cpu" else None,
-                "torch": torch.__version__,
-                "libraries": libraries,
+                "precision": setup.precision,
+                "runtimes": list(setup.runtimes),
+                "batch_sizes": list(setup.batch_sizes),
+                "protocol": self.place.protocol,
+                "device": self.place.device,
+                "device_name": self.place.device_name,
+                "threads": setup.threads if self.place.device == "cpu" else None,
+                "torch": self.place.torch,
+                "libraries": self.place.libraries,
             },
-            "limits": self.limits.model_dump(),
-            "seed": self.seed,
+            "limits": self.work.limits.model_dump(),
+            "seed": self.work.seed,
         }
 
 
@@ -226,7 +217,7 @@ def close_trial(
     if record.status in ("complete", "duplicate") and evaluation is not None and evaluation.infeasible is None:
         values = [metric(objective).read(evaluation) for objective in objectives]
         study.tell(trial, values, state=TrialState.COMPLETE)  # type: ignore[arg-type]
-    elif evaluation is not None and evaluation.infeasible is not None:
+    elif record.status == "stopped" or (evaluation is not None and evaluation.infeasible is not None):
         study.tell(trial, state=TrialState.PRUNED)
     else:
         study.tell(trial, state=TrialState.FAIL)
@@ -236,7 +227,7 @@ def spent(record: TrialRecord) -> bool:
     """Whether a trial counts towards `--trials`: evaluated or failed, not rejected by its closed-form cost alone."""
     if record.status == "infeasible":
         return record.evaluation is not None and bool(record.evaluation.seconds)
-    return record.status in ("complete", "failed")
+    return record.status in ("complete", "stopped", "failed")
 
 
 def records(study: optuna.Study) -> dict[int, TrialRecord]:

@@ -11,15 +11,24 @@ import typer
 from explorer.last import remember
 from explorer.limits import Limits
 from explorer.options import (
+    AcceleratorType,
+    Address,
     BatchSizes,
+    CpusPerTrial,
     Data,
     Device,
+    Engine,
+    EngineName,
     Epochs,
+    GpusPerTrial,
     Hours,
+    LatencyResource,
+    LogDir,
     MaxLatency,
     MaxMacs,
     MaxMemory,
     MaxParams,
+    MaxRetries,
     Objectives,
     Precision,
     PrecisionName,
@@ -33,6 +42,7 @@ from explorer.options import (
     TimeLimit,
     Trials,
     WithPresets,
+    Workers,
     listed,
     sizes,
 )
@@ -63,6 +73,15 @@ def search(
     with_presets: WithPresets = False,
     epochs: Epochs = 12,
     stop_epoch: StopEpoch = None,
+    engine: Engine = EngineName.local,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    cpus_per_trial: CpusPerTrial = 1.0,
+    latency_resource: LatencyResource = None,
+    accelerator_type: AcceleratorType = None,
+    max_retries: MaxRetries = 3,
+    log_dir: LogDir = None,
 ) -> None:
     """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
     from pydantic import ValidationError
@@ -82,6 +101,29 @@ def search(
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-") + "=" + str(first["input"]) + ": " if first["loc"] else ""
         raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
+    cluster = None
+    if engine is EngineName.ray:
+        from explorer.search.nodes import Cluster
+
+        cluster = Cluster(
+            address=address,
+            workers=workers,
+            gpus_per_trial=gpus_per_trial,
+            cpus_per_trial=cpus_per_trial,
+            latency_resource=latency_resource,
+            accelerator_type=accelerator_type,
+            max_retries=max_retries,
+            log_dir=log_dir,
+        )
+    else:
+        _refuse_without_cluster(
+            address=address,
+            workers=workers,
+            gpus_per_trial=gpus_per_trial,
+            latency_resource=latency_resource,
+            accelerator_type=accelerator_type,
+            log_dir=log_dir,
+        )
     url = storage or os.environ.get("VITSCAPE_STORAGE") or STORAGE
     try:
         found = run(
@@ -98,9 +140,17 @@ def search(
             sampler=sampler,
             seed=seed,
             with_presets=with_presets,
+            cluster=cluster,
             on_open=lambda opened: remember(opened.study_name, url),
         )
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
     print_front(found, as_json=False)
+
+
+def _refuse_without_cluster(**options: object) -> None:
+    """Raise InputError for an option that only a cluster has a use for."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name.replace('_', '-')}={value}: only of a cluster; give --engine ray with it")

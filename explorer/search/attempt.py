@@ -1,0 +1,125 @@
+"""What one evaluation finds, whatever happens in it: in the search's own process, or in a worker of a cluster."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from explorer.evaluate import OnEpoch, OnStep, evaluate
+from explorer.limits import Limits
+from explorer.proxy.data import Dataset, load_data
+from explorer.proxy.train import TrainSettings
+from explorer.record import Evaluation
+from explorer.setup import Setup
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+
+SIZES_KEPT = 2  # image sizes whose data stays in memory
+
+Found = dict[str, Any]  # fields of a TrialRecord: status, evaluation, seconds, error, traceback
+
+
+@dataclass(frozen=True)
+class Work:
+    """How candidates of a search are evaluated."""
+
+    objectives: tuple[str, ...]
+    data: str
+    setup: Setup
+    settings: TrainSettings
+    limits: Limits
+    seed: int
+
+    @property
+    def trained(self) -> bool:
+        """Whether candidates are trained."""
+        return "accuracy" in self.objectives
+
+    @property
+    def profiled(self) -> bool:
+        """Whether candidates are timed, or their memory is measured."""
+        names = {name.partition("@")[0] for name in self.objectives} | set(self.limits.given())
+        return bool(names & {"latency", "memory"})
+
+
+class Images:
+    """The data set at the image sizes lately asked for, each loaded once while it stays among the last ones used."""
+
+    def __init__(self, load: Callable[[int], Dataset]) -> None:
+        self.load = load
+        self.kept: OrderedDict[int, Dataset] = OrderedDict()
+
+    @classmethod
+    def of(cls, source: str) -> Images:
+        """The images of a source."""
+        return cls(lambda image_size: load_data(source, image_size))
+
+    def at(self, image_size: int) -> Dataset:
+        """The data set at an image size."""
+        if image_size not in self.kept:
+            self.kept[image_size] = self.load(image_size)
+        self.kept.move_to_end(image_size)
+        while len(self.kept) > SIZES_KEPT:
+            self.kept.popitem(last=False)
+        return self.kept[image_size]
+
+
+def attempt(
+    architecture: Architecture,
+    work: Work,
+    images: Images,
+    *,
+    profile_only: bool = False,
+    known: Evaluation | None = None,
+    on_step: OnStep | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Found:
+    """What the evaluation of an architecture found, or how it failed.
+
+    `profile_only` ends before training; `known` is what such an attempt found before.
+
+    Raises:
+        InputError: of the set-up, so that every other candidate would meet it, too.
+        KeyboardInterrupt: as it came.
+    """
+    started, went_on = time.monotonic(), True
+
+    def goes_on(so_far: Evaluation) -> bool:
+        nonlocal went_on
+        went_on = on_epoch is None or on_epoch(so_far)
+        return went_on
+
+    objectives = [name for name in work.objectives if name != "accuracy" or not profile_only]
+    try:
+        evaluation = evaluate(
+            architecture,
+            data=images.at(architecture.image_size) if "accuracy" in objectives else work.data,
+            setup=work.setup,
+            settings=work.settings,
+            limits=work.limits,
+            seed=work.seed,
+            measure=objectives,
+            known=known,
+            on_step=on_step,
+            on_epoch=goes_on,
+        )
+    except InputError:
+        raise
+    except Exception as error:  # the one broad catch: a candidate may fail in any way, and the search goes on
+        line = " ".join(str(error).split())[:300]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return {
+            "status": "failed",
+            "seconds": time.monotonic() - started,
+            "error": f"{type(error).__name__}: {line}",
+            "traceback": traceback.format_exc(limit=-8),
+        }
+    status = "infeasible" if evaluation.infeasible else "complete" if went_on else "stopped"
+    return {"status": status, "evaluation": evaluation, "seconds": time.monotonic() - started}

@@ -1,0 +1,277 @@
+"""The Ray engine: candidates evaluated on the nodes of a cluster, several at a time, the study written by this process.
+
+Latency is timed alone. With a latency resource the workers on its nodes time, each on a device of its own, and others
+train what is within the limits; without, a worker times where it then trains, holding that device's lease: trainings
+that share the device pause meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from explorer.proxy.data import load_data
+from explorer.record import Evaluation
+from explorer.search.attempt import Found, Images
+from explorer.search.crew import MOST_FALSE_STARTS, Crew, Job, Member, died
+from explorer.search.logs import TrialLogs
+from explorer.search.nodes import Cluster, room, says_what_is_missing
+from explorer.search.progress import SearchProgress
+from explorer.search.session import Budget, SearchStopped, Session, interrupts, session
+from explorer.search.stopping import Stopping
+from explorer.search.study import Plan
+from explorer.search.worker import Desk, Hello, Worker, pack
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+
+POLL_SECONDS = 0.5
+HIRE_SECONDS = 3.0  # between two looks at how much room there is
+PATIENCE_SECONDS = 30.0  # without a worker, before the progress says for how long
+SHOWN = 3  # trials whose step the progress shows
+
+Evaluator = Callable[..., Any]  # the class of the workers
+
+
+def run(
+    study: optuna.Study,
+    plan: Plan,
+    budget: Budget,
+    presets: list[Architecture],
+    progress: SearchProgress,
+    stopping: Stopping | None = None,
+    *,
+    cluster: Cluster,
+    log_dir: Path,
+    worker: Evaluator = Worker,
+) -> str:
+    """Why the search ended, in words, after evaluating candidates in a connected cluster until the budget is spent.
+
+    As the local engine (explorer/search/local.py), whose study, proposals, limits and records it shares.
+
+    Raises:
+        SearchStopped: ten trials failed in a row, another process searches this study, or no worker can be started.
+        InputError: the set-up cannot be used on the nodes; one line.
+        KeyboardInterrupt: after the running trials were closed and enqueued again.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(stopping)  # it dies with us alone
+    told = None if stopping is None else _AtDesk(desk)
+    with (
+        interrupts() as check,
+        session(study, plan, budget, presets, progress, told, engine="ray") as search,
+        _crews(plan, cluster, desk, stopping is not None, worker, progress) as (timers, trainers),
+    ):
+        engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir))
+        while engine.goes_on():
+            check()
+            engine.hire()
+            engine.begin()
+            engine.collect()
+            engine.tell(ray.get(desk.notes.remote()))
+        engine.tell(ray.get(desk.notes.remote()))
+    return search.ended or "nothing was asked for"
+
+
+class _AtDesk:
+    """A stopping rule that lives at the desk, as the session teaches it."""
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+
+    def goes_on(self, number: int, so_far: Evaluation) -> bool:
+        return bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+
+    def learn(self, number: int, found: Evaluation) -> None:
+        self.desk.learn.remote(number, found)
+
+
+class _Engine:
+    """The loop's parts."""
+
+    def __init__(
+        self,
+        search: Session,
+        plan: Plan,
+        cluster: Cluster,
+        timers: Crew | None,
+        trainers: Crew,
+        progress: SearchProgress,
+        logs: TrialLogs,
+    ) -> None:
+        self.search, self.work, self.cluster, self.progress, self.logs = search, plan.work, cluster, progress, logs
+        self.timers, self.trainers = timers, trainers
+        self.crews = [trainers] if timers is None else [timers, trainers]
+        self.new: deque[Job] = deque()  # to be timed, or all of it
+        self.timed: deque[Job] = deque()  # to be trained
+        self.images = Images(lambda size: load_data(plan.work.data, size))
+        self.parcels: dict[int, Any] = {}
+        self.looked = -1e9  # at how much room there is, by the clock
+        self.alone = time.monotonic()  # since when there has been no worker
+
+    def goes_on(self) -> bool:
+        """Whether there is something under way or to begin."""
+        return bool(self.search.under_way) or not self.search.over
+
+    def hire(self) -> None:
+        """Fills the crews, and stops where no worker comes to life."""
+        now = time.monotonic()
+        if now - self.looked < HIRE_SECONDS and all(crew.members for crew in self.crews):
+            return
+        self.looked = now
+        for crew in self.crews:
+            if crew.false_starts >= MOST_FALSE_STARTS:
+                raise SearchStopped(f"no worker starts: {crew.trouble}")
+            if crew.unfit and not crew.size and not crew.pending:
+                raise InputError(f"no worker can be used: {crew.trouble}")
+            crew.fill()
+
+    def begin(self) -> None:
+        """Gives work to all that are free; a candidate is chosen when there is somebody for it, and no earlier."""
+        while self.timed and self.trainers.free:
+            self._start(self.trainers, self.timed.popleft(), profile_only=False)
+        first = self.trainers if self.timers is None else self.timers
+        while first.free and (self.new or self._choose()):
+            self._start(first, self.new.popleft(), profile_only=first is self.timers)
+        if any(crew.size for crew in self.crews):
+            self.alone = time.monotonic()
+
+    def collect(self) -> None:
+        """Waits a moment for something to end, and finishes what has."""
+        awaited = {ready: crew for crew in self.crews for ready in crew.pending}
+        if not awaited:
+            time.sleep(POLL_SECONDS)
+            return
+        ready, _ = ray.wait(list(awaited), num_returns=1, timeout=POLL_SECONDS)
+        more, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
+        for one in dict.fromkeys([*ready, *more]):
+            for job, found in awaited[one].ended(one):
+                self._ended(job, found, awaited[one])
+
+    def tell(self, notes: list[Any]) -> None:
+        """Logs what the workers have noted, and shows what they are at."""
+        for note in notes:
+            self.logs.write(note.number, note.text, note.where, note.time)
+            if note.number in self.search.under_way:
+                self.search.says(note.number, note.text, note.where)
+        many = sum(crew.size for crew in self.crews)
+        if not many:
+            waited = time.monotonic() - self.alone
+            self.progress.step(
+                f"waiting for workers, {waited:.0f} s" if waited > PATIENCE_SECONDS else "starting workers"
+            )
+            return
+        steps = [f"#{number} {told['step']}" for number, told in sorted(self.search.driver.running.items())]
+        more = f", {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
+        self.progress.step(f"{many} worker{'s' * (many > 1)}: " + ", ".join(steps[:SHOWN]) + more)
+
+    def _choose(self) -> bool:
+        """Puts one more candidate in the queue, unless as many are under way as can be."""
+        if self.search.over or len(self.search.under_way) >= sum(crew.size for crew in self.crews):
+            return False
+        candidate = self.search.next()
+        if candidate is None:
+            return False
+        self.search.says(candidate.trial.number, "waiting for a worker")
+        self.new.append(Job(candidate))
+        return True
+
+    def _start(self, crew: Crew, job: Job, *, profile_only: bool) -> None:
+        size = job.candidate.architecture.image_size
+        if self.work.trained and not profile_only and size not in self.parcels:
+            self.parcels[size] = ray.put(pack(self.images.at(size)))
+        member = crew.begin(job, profile_only=profile_only, parcels=self.parcels)
+        self._note(job, f"begins{' timing' if profile_only else ''}", member)
+
+    def _ended(self, job: Job, found: Found | str | RayError, crew: Crew) -> None:
+        if isinstance(found, RayError):
+            self._retry(job, died(found))
+        elif isinstance(found, str):
+            raise InputError(found)
+        elif crew is self.timers and found["status"] == "complete" and self.work.trained:
+            self.timed.append(replace(job, known=found["evaluation"], seconds=found["seconds"]))
+            self.search.says(job.candidate.trial.number, "timed, waiting for a worker to train it")
+        else:
+            retries = job.candidate.origin.get("retries", 0) + job.deaths
+            self._finish(job, found | {"seconds": job.seconds + found["seconds"], "retries": retries})
+
+    def _retry(self, job: Job, reason: str) -> None:
+        """Puts a job whose worker died first in its queue, unless too many have."""
+        deaths = job.deaths + 1
+        self._note(job, f"its worker died ({reason})")
+        if deaths > self.cluster.max_retries:
+            error = f"{deaths} workers died over this trial, the last by {reason}"
+            self._finish(job, {"status": "failed", "error": error, "retries": deaths})
+            return
+        queue = self.timed if job.known is not None else self.new
+        queue.appendleft(replace(job, deaths=deaths))
+
+    def _finish(self, job: Job, found: Found) -> None:
+        number = job.candidate.trial.number
+        record = self.search.finish(job.candidate, found)
+        self.logs.write(number, f"ends: {record.status}" + (f", {record.error}" if record.error else ""))
+        if record.traceback:
+            self.logs.write(number, record.traceback)
+
+    def _note(self, job: Job, text: str, member: Member | None = None) -> None:
+        number, where = job.candidate.trial.number, "" if member is None else member.where
+        self.search.says(number, text, where)
+        self.logs.write(number, text, where)
+
+
+@contextmanager
+def _crews(
+    plan: Plan, cluster: Cluster, desk: Any, stops: bool, worker: Evaluator, progress: SearchProgress
+) -> Iterator[tuple[Crew | None, Crew]]:
+    """Who times and who trains; None where the same workers do both. All are dismissed at the end."""
+    work, device = plan.work, plan.work.setup.device
+    separate = cluster.latency_resource is not None and work.profiled
+    of_trial, of_timer = cluster.of_trial(device), cluster.of_timer(device)
+
+    def hire(options: dict[str, Any]) -> Callable[[], Any]:
+        actor: Any = ray.remote(worker).options(**options)
+        return lambda: actor.remote(work, desk, stops)
+
+    def fits(hello: Hello, measures: bool) -> str | None:
+        return _difference(plan, hello, measures and work.profiled)
+
+    def many() -> int:
+        most = room(of_trial, of_timer if separate else None)
+        return most if cluster.workers is None else cluster.workers
+
+    trainers = Crew(hire(of_trial), many, lambda hello: fits(hello, not separate), progress.warn)
+    timers = None
+    if separate:
+        timers = Crew(hire(of_timer), lambda: room(of_timer), lambda hello: fits(hello, True), progress.warn)
+    if not room(of_trial):
+        progress.warn(says_what_is_missing(of_trial))
+    if timers is not None and not room(of_timer):
+        progress.warn(says_what_is_missing(of_timer))
+    try:
+        yield timers, trainers
+    finally:
+        for crew in filter(None, (timers, trainers)):
+            crew.dismiss()
+
+
+def _difference(plan: Plan, hello: Hello, measures: bool) -> str | None:
+    """Why what a worker finds would not compare with the study's."""
+    if hello.place is None:
+        return hello.reason
+    names = ["training_precision"] if plan.work.trained else []
+    if measures:
+        names += ["device", "device_name", "torch", "libraries", "protocol"]
+    for name in names:
+        has, wants = getattr(hello.place, name), getattr(plan.place, name)
+        if has != wants:
+            return f"its {name.replace('_', ' ')} is {has}, the study's {wants}"
+    return None

@@ -1,0 +1,200 @@
+"""A Ray cluster as a search sees it: connected to or started here, what a trial takes of it, how many have room."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from explorer.search.place import Place
+from explorer.setup import Setup
+from search_spaces.errors import InputError
+
+KIND = "accelerator_type:"  # Ray's own resource of a node with such a GPU
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How a search uses a Ray cluster."""
+
+    address: str | None = None  # "auto", "host:port"; None: $RAY_ADDRESS, else a Ray of its own on this machine
+    workers: int | None = None  # trials at a time; None: as many as have room
+    gpus_per_trial: float | None = None  # None: one where the search is for GPUs, else none
+    cpus_per_trial: float = 1.0
+    latency_resource: str | None = None  # Ray resource of the nodes that time; None: a trial times where it trains
+    accelerator_type: str | None = None  # Ray's word for the kind of GPU that trials run on: "H200"
+    max_retries: int = RETRIES  # of a trial whose worker died
+    log_dir: Path | None = None  # None: beside the storage
+
+    def __post_init__(self) -> None:
+        gpus, cpus = self.gpus_per_trial, self.cpus_per_trial
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers={self.workers}: give at least 1, or leave it out for as many as have room")
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise InputError(f"gpus-per-trial={gpus:g}: give a share of one below 1, or a whole number")
+        if cpus <= 0 or (cpus > 1 and cpus != int(cpus)):
+            raise InputError(f"cpus-per-trial={cpus:g}: give a share of one below 1, or a whole number")
+        if self.max_retries < 0:
+            raise InputError(f"max-retries={self.max_retries}: give 0 or more")
+        if self.address is not None and self.address.startswith("ray://"):
+            raise InputError(
+                f"address={self.address}: a Ray client cannot search; run this on a node, or `ray job submit`"
+            )
+
+    def of_trial(self, device: str) -> dict[str, Any]:
+        """Ray's options of a worker that trains, and times where nobody else does, by torch's word for its device."""
+        gpus = float(device == "cuda") if self.gpus_per_trial is None else self.gpus_per_trial
+        kind = {} if self.accelerator_type is None else {"accelerator_type": self.accelerator_type}
+        return {"num_cpus": self.cpus_per_trial, "num_gpus": gpus, "runtime_env": _environment(gpus)} | kind
+
+    def of_timer(self, device: str) -> dict[str, Any]:
+        """Ray's options of a worker that times alone on a device of the nodes with the latency resource."""
+        gpus = float(device == "cuda")
+        resources = {str(self.latency_resource): 1.0}
+        return {"num_cpus": 1, "num_gpus": gpus, "resources": resources, "runtime_env": _environment(gpus)}
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """A connection to the cluster, or to a Ray started for the time being; one that is there already is left open.
+
+    Raises:
+        InputError: no cluster at that address, or it does not let this process in; one line.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, _temp_dir=_temp_dir(), **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:  # Ray's ConnectionError, AuthenticationError, ValueError, by version
+        line = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"address={address or 'a Ray on this machine'}: cannot be used ({line}); start one with `ray start --head`,"
+            " set RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH as there, or leave --address out"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def torch_device(setup: Setup, cluster: Cluster) -> str:
+    """cpu or cuda: what the workers of a search use.
+
+    Raises:
+        InputError: the device is none that a worker can be given.
+    """
+    asked = setup.device
+    if asked not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device={asked}: with --engine ray give auto, cpu or cuda; Ray hands out which GPU")
+    gpus = sum(node["Resources"].get("GPU", 0) for node in alive())
+    if asked == "cuda" and not gpus:
+        raise InputError("device=cuda: no node of the Ray cluster has a GPU")
+    if asked == "auto":
+        return "cuda" if gpus and cluster.gpus_per_trial != 0 else "cpu"
+    return asked
+
+
+def refuse_mixed_kinds(cluster: Cluster, device: str) -> None:
+    """Raise InputError where trials could be timed on GPUs of several kinds, whose latencies do not compare."""
+    if device != "cuda" or cluster.accelerator_type or cluster.latency_resource:
+        return
+    found = kinds()
+    if len(found) > 1:
+        told = ", ".join(f"{kind} ({gpus:g})" for kind, gpus in sorted(found.items()))
+        raise InputError(
+            f"accelerator-type: the cluster has GPUs of {len(found)} kinds, {told}, whose latencies do not compare;"
+            f" give one of them, or time on nodes of a --latency-resource"
+        )
+
+
+def kinds() -> dict[str, float]:
+    """GPUs by Ray's word for their kind: {"H200": 16.0, "L4": 1.0}."""
+    found: dict[str, float] = {}
+    for node in alive():
+        for name in node["Resources"]:
+            if name.startswith(KIND):
+                kind = name.removeprefix(KIND)
+                found[kind] = found.get(kind, 0.0) + node["Resources"].get("GPU", 0.0)
+    return found
+
+
+def alive() -> list[dict[str, Any]]:
+    """The nodes that are up."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def room(options: Mapping[str, Any], taken: Mapping[str, Any] | None = None) -> int:
+    """How many workers with these options the nodes have room for, were there nothing else on them.
+
+    `taken` are options of workers that come first: one on each node for each unit of their own resource there.
+    """
+    return sum(_room_on(node["Resources"], _needs(options), _needs(taken or {})) for node in alive())
+
+
+def ask_place(setup: Setup, options: Mapping[str, Any]) -> Place:
+    """The device that a worker with these options measures on; waits for room.
+
+    Raises:
+        InputError: the setup cannot be used there; one line.
+    """
+    asked = ray.remote(_place_or_reason).options(**options).remote(setup)
+    found: Place | str = ray.get(asked)
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+def says_what_is_missing(options: Mapping[str, Any]) -> str:
+    """What workers wait for, in words: "a node with CPU 1, GPU 1; the cluster has CPU 8"."""
+    need = ", ".join(f"{name} {value:g}" for name, value in _needs(options).items())
+    names = [*_needs(options)]
+    total = {name: sum(node["Resources"].get(name, 0.0) for node in alive()) for name in names}
+    has = ", ".join(f"{name} {value:g}" for name, value in total.items())
+    return f"waiting for a node with {need}; the cluster's {len(alive())} nodes have {has}"
+
+
+def _place_or_reason(setup: Setup) -> Place | str:
+    try:
+        return Place.here(setup)
+    except InputError as error:
+        return f"on node {platform.node()}: {error}"
+
+
+def _needs(options: Mapping[str, Any]) -> dict[str, float]:
+    """Ray's resources by name, of options."""
+    found = {"CPU": options.get("num_cpus", 0.0), "GPU": options.get("num_gpus", 0.0), **options.get("resources", {})}
+    if "accelerator_type" in options:
+        found[f"{KIND}{options['accelerator_type']}"] = 0.001
+    return {name: float(value) for name, value in found.items() if value}
+
+
+def _room_on(has: Mapping[str, float], need: Mapping[str, float], first: Mapping[str, float]) -> int:
+    own = [name for name in first if name not in ("CPU", "GPU")]
+    timers = min((int(has.get(name, 0.0)) for name in own), default=0)
+    left = {name: value - timers * first.get(name, 0.0) for name, value in has.items()}
+    return max(min((int(left.get(name, 0.0) / value + 1e-6) for name, value in need.items()), default=0), 0)
+
+
+def _environment(gpus: float) -> dict[str, Any]:
+    """Of a worker's process: this process's settings of threads; no GPU to be seen where it has none."""
+    kept = {name: os.environ[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ}
+    hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # Ray leaves them visible
+    return {"env_vars": kept | hidden}
+
+
+def _temp_dir() -> str:
+    """Where a Ray of our own writes: short, since sockets lie in it, and this user's alone."""
+    return os.environ.get("RAY_TMPDIR") or f"/tmp/vitscape-{os.getuid()}/ray"

@@ -1,0 +1,248 @@
+"""A search under way, whichever engine runs it: what to evaluate next, and what becomes of what was found."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+import optuna
+
+from explorer.metrics import metrics
+from explorer.profile.lease import exclusive
+from explorer.record import TrialRecord
+from explorer.search.attempt import Found
+from explorer.search.driver import Driver, driving
+from explorer.search.progress import SearchProgress
+from explorer.search.propose import Candidate, NothingLeft, Proposals
+from explorer.search.stopping import Stopping
+from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
+from explorer.storage import StorageError, study_key
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+
+MOST_FAILURES = 10  # in a row: then something is wrong with the set-up, not with the candidates
+
+
+class SearchStopped(RuntimeError):
+    """The search cannot go on; what is finished is kept. One line."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after so many trials in the study, or so many hours of this run; None: no such limit."""
+
+    trials: int | None = None
+    hours: float | None = None
+
+
+class Session:
+    """The study of a search, the candidates under way, and the budget.
+
+    >>> with session(study, plan, Budget(trials=20), [], progress) as one:
+    ...     while (candidate := one.next()) is not None:
+    ...         one.finish(candidate, attempt(candidate.architecture, plan.work, images))
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        driver: Driver,
+        plan: Plan,
+        budget: Budget,
+        presets: list[Architecture],
+        progress: SearchProgress,
+        stopping: Stopping | None,
+    ) -> None:
+        self.driver = driver
+        self.study, self.plan, self.budget, self.progress, self.stopping = study, plan, budget, progress, stopping
+        self.under_way: dict[int, Candidate] = {}  # by trial
+        self.ended: str | None = None  # why nothing more is begun, in words
+        self._started, self._failures = time.monotonic(), 0
+        close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
+        finished = records(study)
+        self.proposals = Proposals(study, plan.space, plan.objectives, plan.work.limits, plan.work.seed, finished)
+        self.proposals.enqueue_presets(presets)
+        self.front = RunningFront(plan.objectives)
+        for number, record in finished.items():
+            self.front.joins(record)
+            self._teach(number, record)
+        self.done = sum(spent(record) for record in finished.values())
+        progress.already(self.done)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is begun: the budget is spent, or nothing is left to propose."""
+        hours, trials = self.budget.hours, self.budget.trials
+        if self.ended is None and hours is not None and time.monotonic() - self._started >= hours * 3600:
+            self.ended = f"{hours:g} hours are over"
+        if self.ended is None and trials is not None and self.done >= trials:
+            self.ended = f"{self.done} trials are done"
+        return self.ended is not None
+
+    def next(self) -> Candidate | None:
+        """The next candidate, under way from now on; None where none is to be begun, or not before another ends.
+
+        Raises:
+            SearchStopped: another process has taken the study over, believing this one dead.
+        """
+        if self.driver.taken_by is not None:
+            raise SearchStopped(
+                f"{self.driver.taken_by} has taken over study {self.study.study_name!r}: search stopped"
+            )
+        trials = self.budget.trials
+        if self.over or (trials is not None and self.done + len(self.under_way) >= trials):
+            return None
+        try:
+            candidate = self.proposals.next()
+        except NothingLeft as nothing:
+            self.ended = str(nothing)
+            return None
+        self.under_way[candidate.trial.number] = candidate
+        return candidate
+
+    def says(self, number: int, step: str, where: str = "") -> None:
+        """Keeps what a trial is at, for `vitscape status`."""
+        self.driver.running[number] = {"step": step, "where": where}
+
+    def finish(self, candidate: Candidate, found: Found) -> TrialRecord:
+        """The record of a candidate, written to the study with what was found.
+
+        Raises:
+            SearchStopped: ten trials failed in a row.
+        """
+        number, record = candidate.trial.number, candidate.record(**found)
+        del self.under_way[number]  # first: what a Ctrl-C leaves half closed is not to be given back
+        self.driver.running.pop(number, None)
+        close_trial(self.study, candidate.trial, record, self.plan.objectives, self.plan.work.limits)
+        self.proposals.remember(number, record)
+        self._teach(number, record)
+        self.done += spent(record)
+        self.progress.finished(number, record, spent(record), self.front.joins(record))
+        self._failures = self._failures + 1 if record.status == "failed" else 0
+        if self._failures == MOST_FAILURES:
+            raise SearchStopped(
+                f"{self._failures} trials failed in a row, the last with {record.error}: search stopped"
+            )
+        return record
+
+    def give_back(self) -> None:
+        """Enqueues again what is under way, and closes its trials: nothing of it was found."""
+        for candidate in list(self.under_way.values()):
+            del self.under_way[candidate.trial.number]
+            trial, origin = candidate.trial, candidate.origin
+            enqueue_again(self.study, trial.params, origin, trial.number, origin.get("retries", 0))
+            record = candidate.record(status="interrupted", seconds=time.monotonic() - candidate.began)
+            close_trial(self.study, trial, record, self.plan.objectives, self.plan.work.limits)
+
+    def _teach(self, number: int, record: TrialRecord) -> None:
+        if self.stopping is not None and record.evaluation is not None:
+            self.stopping.learn(number, record.evaluation)
+
+
+@contextmanager
+def session(
+    study: optuna.Study,
+    plan: Plan,
+    budget: Budget,
+    presets: list[Architecture],
+    progress: SearchProgress,
+    stopping: Stopping | None = None,
+    engine: str = "local",
+) -> Iterator[Session]:
+    """A session, this process being the one that searches the study; what is under way at its end is given back.
+
+    Raises:
+        SearchStopped: another process searches this study.
+    """
+    about = {"engine": engine, "trials": budget.trials, "hours": budget.hours}
+    with (
+        exclusive(study_key(study), _refuse_second(study.study_name)),
+        driving(study, about, SearchStopped) as driver,
+    ):
+        begun = None
+        try:
+            begun = Session(study, driver, plan, budget, presets, progress, stopping)
+            yield begun
+        except (InputError, SearchStopped) as error:
+            if begun is not None and not isinstance(error, StorageError):  # then the next start gives it back
+                begun.give_back()
+            raise
+        except KeyboardInterrupt:
+            with uninterrupted(), suppress(StorageError):  # where the storage is gone the next start does it
+                if begun is not None:
+                    begun.give_back()
+                # what a Ctrl-C met while it was asked for or told
+                close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
+            raise
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], None]]:
+    """A check that raises KeyboardInterrupt after a Ctrl-C which was lost.
+
+    Python drops an exception that a signal raises inside a destructor or a callback of C code, and there are many of
+    both under a training step; the check is made between steps.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    asked = threading.Event()
+
+    def remember(number: int, where: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back while a trial is closed, in the main thread; a second one would leave it half closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class RunningFront:
+    """The front of the trials seen so far, kept up without reading the study again."""
+
+    def __init__(self, objectives: tuple[str, ...]) -> None:
+        self.objectives = metrics(objectives)
+        self.points: list[tuple[float, ...]] = []  # all to be minimised
+
+    def joins(self, record: TrialRecord) -> bool:
+        """Whether a complete trial is on the front now."""
+        if record.status != "complete" or record.evaluation is None:
+            return False
+        values = [metric.read(record.evaluation) for metric in self.objectives]
+        signs = [-1 if metric.maximize else 1 for metric in self.objectives]
+        point = tuple(sign * value for sign, value in zip(signs, values, strict=True) if value is not None)
+        if any(all(a <= b for a, b in zip(other, point, strict=True)) for other in self.points):
+            return False
+        self.points = [p for p in self.points if not all(a <= b for a, b in zip(point, p, strict=True))] + [point]
+        return True
+
+
+def _refuse_second(name: str) -> Callable[[int | None], None]:
+    def refuse(pid: int | None) -> None:
+        raise SearchStopped(f"process {pid or 'unknown'} is searching study {name!r} already: wait for it, or end it")
+
+    return refuse

@@ -1,0 +1,130 @@
+"""What runs on the nodes of a cluster: workers, which evaluate candidates, and the desk, where they report.
+
+A worker is a long-lived process that owns its share of a device and does one thing at a time. It never sees the
+storage.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+import torch
+
+from explorer.proxy.dataset import Dataset
+from explorer.record import Evaluation
+from explorer.search.attempt import Found, Images, Work, attempt
+from explorer.search.place import Place
+from explorer.search.stopping import Stopping
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+
+
+class Hello(NamedTuple):
+    """What a worker says of itself once it is there."""
+
+    where: str  # "node-3, process 1234"
+    node: str  # Ray's id of it
+    place: Place | None  # the device that it measures on; None where it cannot
+    reason: str  # why it cannot
+
+
+class Note(NamedTuple):
+    """A line of a trial's log."""
+
+    number: int
+    time: float  # seconds since 1970, by the worker's clock
+    where: str
+    text: str
+
+
+class Desk:
+    """An actor beside the driver: collects what trials are at, and asks the stopping rule, in the order of arrival."""
+
+    def __init__(self, stopping: Stopping | None) -> None:
+        self.stopping = stopping
+        self.kept: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.kept.append(note)
+
+    def notes(self) -> list[Note]:
+        """What has come since the last asking."""
+        found, self.kept = self.kept, []
+        return found
+
+    def goes_on(self, number: int, so_far: Evaluation) -> bool:
+        return self.stopping is None or self.stopping.goes_on(number, so_far)
+
+    def learn(self, number: int, found: Evaluation) -> None:
+        if self.stopping is not None:
+            self.stopping.learn(number, found)
+
+
+class Worker:
+    """An actor that evaluates candidates, one after the other."""
+
+    def __init__(self, work: Work, desk: Any, stops: bool) -> None:
+        self.work, self.desk, self.stops = work, desk, stops
+        self.where = f"{platform.node()}, process {os.getpid()}"
+        self.parcels: dict[int, Any] = {}  # image size -> reference of its packed data
+        self.images = Images(lambda image_size: unpack(ray.get(self.parcels[image_size])))
+
+    def hello(self) -> Hello:
+        node = ray.get_runtime_context().get_node_id()
+        try:
+            return Hello(self.where, node, Place.here(self.work.setup), "")
+        except InputError as error:
+            return Hello(self.where, node, None, str(error))
+
+    def run(
+        self,
+        number: int,
+        architecture: Architecture,
+        known: Evaluation | None,
+        profile_only: bool,
+        parcels: dict[int, Any],
+    ) -> Found | str:
+        """What was found of a candidate; in words, where the set-up is at fault."""
+        self.parcels = parcels
+
+        def say(text: str) -> None:
+            self.desk.note.remote(Note(number, time.time(), self.where, text))
+
+        def goes_on(so_far: Evaluation) -> bool:
+            return not self.stops or bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+
+        try:
+            return attempt(
+                architecture,
+                self.work,
+                self.images,
+                profile_only=profile_only,
+                known=known,
+                on_step=say,
+                on_epoch=goes_on,
+            )
+        except InputError as error:
+            return f"on {self.where}: {error}"
+
+
+def pack(dataset: Dataset) -> dict[str, Any]:
+    """A data set as numpy arrays: Ray keeps those once a node, and all its workers read them in place."""
+    found = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in found.items()}
+
+
+def unpack(packed: dict[str, Any]) -> Dataset:
+    """The data set again, its tensors in the memory of the arrays."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nobody writes to them
+        found: dict[str, Any] = {
+            name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in packed.items()
+        }
+    return Dataset(**found)
