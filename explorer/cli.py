@@ -16,6 +16,7 @@ from explorer.verbs.predict import predict
 from explorer.verbs.results import front, trials
 from explorer.verbs.search import search
 from explorer.verbs.shipped import count, presets, spaces
+from explorer.verbs.status import status
 
 app = typer.Typer(
     help="Search, measure and export efficient vision transformers.",
@@ -24,7 +25,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-VERBS = (search, front, trials, dashboard, report, profile, measure, attach, predict, export, spaces, presets, count)
+VERBS = (
+    search,
+    status,
+    front,
+    trials,
+    dashboard,
+    report,
+    profile,
+    measure,
+    attach,
+    predict,
+    export,
+    spaces,
+    presets,
+    count,
+)
 for verb in VERBS:
     app.command()(verb)
 
