@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from explorer.limits import Limits
+from explorer.search.resources import Cluster
 from explorer.setup import Setup
 
 if TYPE_CHECKING:
@@ -35,4 +36,4 @@ class Verb(ModuleType):
 for _verb in ("attach", "evaluate", "export", "measure", "profile", "search"):
     sys.modules[f"explorer.{_verb}"].__class__ = Verb
 
-__all__ = ["Limits", "Setup", "attach", "evaluate", "export", "measure", "profile", "search"]
+__all__ = ["Cluster", "Limits", "Setup", "attach", "evaluate", "export", "measure", "profile", "search"]

@@ -36,8 +36,8 @@ NO_MEMORY = (  # in the words of CUDA and MPS, of a CPU, of cuBLAS and cuDNN, of
 def status_of(error: Exception) -> int:
     """The exit status for an exception, after telling it in one line; raises what is a fault of ours.
 
-    2 is bad input or a package that is not installed; 1 a search that cannot go on, a network that a runtime cannot
-    run, or no memory.
+    2 is bad input or a package that is not installed; 1 a search that cannot go on, its storage or its cluster being
+    gone, a network that a runtime cannot run, or no memory.
     """
     if type(error).__name__ == "NoArgsIsHelpError":  # no bad input, but a question
         print(error)
@@ -54,6 +54,9 @@ def status_of(error: Exception) -> int:
         cause = error.__cause__ or error
         line = str(getattr(cause, "orig", None) or cause).strip().splitlines()[:1]  # the driver's words, not the SQL
         return _tell(f"the storage cannot be used any more: {line[0] if line else type(cause).__name__}", 1)
+    if type(error).__module__.split(".")[0] == "ray":  # its head is gone; a worker's death never comes here
+        line = " ".join(str(error).split())[:200]
+        return _tell(f"the Ray cluster cannot be used any more ({line}); the same command continues on one that runs", 1)
     if type(error).__name__ in ("SearchStopped", "NetworkRefused"):  # defined beside torch, not loaded for their sake
         return _tell(str(error), 1)
     if out_of_memory(error):

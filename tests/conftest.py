@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
+
+from explorer import cli
+from tests.minis import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,6 +35,24 @@ COMMON = {
 settings.register_profile("fixed", derandomize=True, database=None, max_examples=50, **COMMON)
 settings.register_profile("explore", max_examples=300, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """(exit status, standard output, standard error) of the command line, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path / "leases"))
+    monkeypatch.delenv("VITSCAPE_STORAGE", raising=False)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["vitscape", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+Run = Callable[..., tuple[int, str, str]]  # the fixture `run`: words of a command line -> status, output, error
 MINI = """\
 format: vitscape/space@1
 name: mini
@@ -48,3 +50,13 @@ def vitscape(*words: str, cwd: Path, check: bool = False) -> subprocess.Complete
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+def refuses(run: Run, *words: str) -> str:
+    """The error's one line, after asserting that the input is refused as bad input has to be."""
+    status, out, err = run(*words)
+    assert (status, out) == (2, ""), (status, out, err)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,10 @@ from PIL import Image
 from explorer import cli
 from search_spaces.shipped import names
 from tests.malformed import MALFORMED_ARCHITECTURES, MALFORMED_SPACES, Malformed
-from tests.minis import ARCHITECTURE, MINI, environment, vitscape
+from tests.minis import ARCHITECTURE, MINI, Run, environment, refuses, vitscape
 from tests.published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """(exit status, standard output, standard error) of the command line, in a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path / "leases"))
-    monkeypatch.delenv("VITSCAPE_STORAGE", raising=False)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["vitscape", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def refuses(run: Run, *words: str) -> str:
-    """The error's one line, after asserting that the input is refused as bad input has to be."""
-    status, out, err = run(*words)
-    assert status == 2, (out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1, err
-    assert "Traceback" not in err
-    return err
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
@@ -25,7 +23,6 @@ from explorer.record import TrialRecord
 from explorer.search import driver
 from explorer.search.session import SearchStopped
 from explorer.storage import ATTRIBUTE, load_study
-from search_spaces.errors import InputError
 from tests.minis import MINI, environment, vitscape
 from tests.nodes import AUTH, cluster, ended, logs, on, until
 from tests.postgres import binaries, launched
@@ -76,7 +73,7 @@ def test_thirty_trials_outlive_a_lost_node_and_a_killed_driver_and_are_timed_one
         first.wait()
         second = on(made, *words, cwd=tmp_path)
         until(lambda: finished() >= 15, second)
-        lost = [node for node in made.list_all_nodes() if node is not made.head_node][0]
+        lost = next(node for node in made.list_all_nodes() if node is not made.head_node)
         made.remove_node(lost, allow_graceful=False)
         told = ended(second)
         study = load_study("s", url)
@@ -171,7 +168,7 @@ from pathlib import Path
 from rich.console import Console
 from explorer import Setup, results, search
 from explorer.proxy.train import TrainSettings
-from explorer.search.nodes import Cluster
+from explorer.search.resources import Cluster
 from search_spaces.space import parse_space
 
 class OddOnesGoOn:
@@ -288,7 +285,8 @@ def test_a_second_driver_is_told_who_holds_the_study_and_takes_over_one_that_is_
 def test_what_a_worker_lacks_is_said_while_it_is_waited_for(nodes: Any) -> None:
     script = (
         "import sys, ray\n"
-        "from explorer.search.nodes import Cluster, connected, says_what_is_missing, room\n"
+        "from explorer import Cluster\n"
+        "from explorer.search.nodes import connected, says_what_is_missing, room\n"
         "cluster = Cluster(sys.argv[1], cpus_per_trial=64, latency_resource='target')\n"
         "with connected(cluster):\n"
         "    print(says_what_is_missing(cluster.of_trial('cpu')))\n"

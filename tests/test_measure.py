@@ -21,7 +21,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import cli, results
+from explorer import results
 from explorer.attach import attach
 from explorer.measured import added_latencies
 from explorer.measurements import COLUMNS, FORMATS, Measurement, read_measurements, write_measurements
@@ -32,7 +32,7 @@ from explorer.record import Conditions, DeviceState, Latency, Precision
 from explorer.storage import load_study, study_key, study_record, writable_study
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from tests.minis import ARCHITECTURE, environment, vitscape
+from tests.minis import ARCHITECTURE, Run, environment, refuses, vitscape
 from tests.studies import add, evaluation, new_study
 
 ROOT = Path(__file__).parent.parent
@@ -49,36 +49,12 @@ HERE = Conditions(
 )
 GPU = HERE.model_copy(update={"device": "cuda", "device_name": "NVIDIA H200", "precision": "fp16", "threads": None})
 GPU_NAME = "latency@nvidia_h200/eager/fp16/b1"
-Run = Callable[..., tuple[int, str, str]]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """(exit status, standard output, standard error) of the command line, in a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    for name, folder in (("VITSCAPE_LEASES", "leases"), ("VITSCAPE_CACHE", "cache")):
-        monkeypatch.setenv(name, str(tmp_path / folder))
-    monkeypatch.delenv("VITSCAPE_STORAGE", raising=False)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["vitscape", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def refuses(run: Run, *words: str) -> str:
-    """The error's one line, after asserting that the input is refused as bad input has to be."""
-    status, out, err = run(*words)
-    assert (status, out) == (2, ""), (status, out, err)
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1, err
-    return err
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VITSCAPE_CACHE", str(tmp_path / "cache"))
 
 
 def architecture(width: int = 8) -> Architecture:

@@ -29,18 +29,17 @@ from optuna.distributions import IntDistribution
 from optuna.storages import _CachedStorage
 from optuna.trial import TrialState
 
-from explorer import cli, patient_storage, results, storage_url
+from explorer import patient_storage, results, storage_url
 from explorer.last import recall
 from explorer.patient_storage import PATIENT, PatientStorage, is_gone, show_waits
 from explorer.reader import Storage
 from explorer.storage import StorageError, hide_password, load_study, open_engine, open_storage, study_key
 from explorer.storage_url import connection
-from tests.minis import MINI, environment
+from tests.minis import MINI, Run, environment
 from tests.postgres import PASSWORD, USER, Server, binaries, launched
 from tests.studies import add, evaluation, new_study
 from tests.test_reader import of_every_kind, same
 
-Run = Callable[..., tuple[int, str, str]]
 pytestmark = [
     pytest.mark.xdist_group("postgres"),  # they share one server, and take it away from each other
     pytest.mark.filterwarnings("ignore:.*deleted while still open:ResourceWarning"),  # Optuna leaves its pools open
@@ -79,21 +78,6 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in KEPT:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "mini.yaml").write_text(MINI)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """(exit status, standard output, standard error) of the command line."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["vitscape", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def searched(run: Run, url: str, trials: int) -> pd.DataFrame:

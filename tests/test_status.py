@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +19,22 @@ import optuna
 import pytest
 from rich.console import Console
 
-from explorer import cli, results, status
+from explorer import results, status
 from explorer.search.driver import CLAIM
 from explorer.status import Look, Status, Watched
 from explorer.storage import open_storage
 from explorer.verbs.status import drawn
-from tests.minis import MINI, environment
+from tests.minis import MINI, Run, environment
 from tests.studies import add, evaluation, new_study
 
-Run = Callable[..., tuple[int, str, str]]
 HERE, ELSEWHERE = platform.node(), "node-7"
 NO_MEMORY = "OutOfMemoryError: CUDA out of memory. Tried to allocate {} GiB"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """(exit status, standard output, standard error) of `vitscape status`, in a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VITSCAPE_STORAGE", raising=False)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["vitscape", "status", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def asked(run: Run) -> Run:
+    """As `run`, of the verb `status`."""
+    return lambda *words: run("status", *words)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +90,9 @@ def a_dead_process() -> int:
     return done.pid
 
 
-def test_every_trial_is_counted_by_its_status(run: Run, study: optuna.Study) -> None:
+def test_every_trial_is_counted_by_its_status(asked: Run, study: optuna.Study) -> None:
     claimed(study)
-    code, out, err = run("--storage", "a.db", "--json")
+    code, out, err = asked("--storage", "a.db", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert (found["study"], found["storage"], found["space"]) == ("tiny", "a.db", "tiny_32")
@@ -113,7 +100,7 @@ def test_every_trial_is_counted_by_its_status(run: Run, study: optuna.Study) -> 
     counts = {"complete": 4, "infeasible": 2, "stopped": 1, "failed": 3, "interrupted": 1, "duplicate": 1}
     assert found["trials"] == counts | {"running": 2, "waiting": 1}
     assert (found["evaluated"], found["trials_asked"], found["hours_asked"]) == (9, 20, None)
-    assert "9 of 20 evaluated, 45 %" in run("--storage", "a.db")[1]
+    assert "9 of 20 evaluated, 45 %" in asked("--storage", "a.db")[1]
 
 
 def test_the_front_is_the_one_that_results_tells(study: optuna.Study, tmp_path: Path) -> None:
@@ -233,7 +220,7 @@ def test_a_look_reads_what_is_new(study: optuna.Study, tmp_path: Path) -> None:
 
 
 def test_no_trial_s_parameters_are_read_and_nothing_is_changed(
-    run: Run, study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Run, study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed(study)
     study._storage.remove_session()
@@ -244,21 +231,21 @@ def test_no_trial_s_parameters_are_read_and_nothing_is_changed(
 
     for name in ("get_all_trials", "get_trial", "_get_trials"):
         monkeypatch.setattr(optuna.storages.RDBStorage, name, refuse)
-    assert run("--storage", "a.db")[0] == 0
+    assert asked("--storage", "a.db")[0] == 0
     after = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("a.db*")) if path.suffix != ".db-shm")
     assert after == before
 
 
-def test_a_study_without_trials_and_one_where_all_failed_say_so(run: Run, tmp_path: Path) -> None:
+def test_a_study_without_trials_and_one_where_all_failed_say_so(asked: Run, tmp_path: Path) -> None:
     made = new_study(tmp_path / "a.db")
-    assert "Trials  none yet\n" in "\n".join(line.rstrip() for line in run("--storage", "a.db")[1].split("\n")) + "\n"
+    assert "Trials  none yet\n" in "\n".join(line.rstrip() for line in asked("--storage", "a.db")[1].split("\n")) + "\n"
     claimed(made)
-    assert "none yet of 20" in run("--storage", "a.db")[1]
-    found = json.loads(run("--storage", "a.db", "--json")[1])
+    assert "none yet of 20" in asked("--storage", "a.db")[1]
+    found = json.loads(asked("--storage", "a.db", "--json")[1])
     assert (found["front"], found["evaluated"], found["hours_left"]) == (None, 0, None)
     for _ in range(3):
         add(made, "failed", error="ValueError: no")
-    assert "no complete trial yet: all 3 have failed" in run("--storage", "a.db")[1]
+    assert "no complete trial yet: all 3 have failed" in asked("--storage", "a.db")[1]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +260,8 @@ def test_a_study_without_trials_and_one_where_all_failed_say_so(run: Run, tmp_pa
         ("", "no study was used in this folder yet"),
     ],
 )
-def test_bad_words_are_one_line(run: Run, study: optuna.Study, words: str, fragment: str) -> None:
-    code, out, err = run(*words.split())
+def test_bad_words_are_one_line(asked: Run, study: optuna.Study, words: str, fragment: str) -> None:
+    code, out, err = asked(*words.split())
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert fragment in err
     assert "secret" not in err
@@ -292,29 +279,29 @@ def test_nothing_is_cut_in_a_narrow_terminal(study: optuna.Study, tmp_path: Path
     assert "".join(text(found, width).translate(bar).split()) == "".join(text(found, 300).translate(bar).split())
 
 
-def test_watching_ends_with_the_search(run: Run, study: optuna.Study) -> None:
+def test_watching_ends_with_the_search(asked: Run, study: optuna.Study) -> None:
     claimed(study)
     ender = threading.Timer(0.5, claimed, [study], {"ended": time.time()})
     ender.start()
-    code, out, _ = run("--storage", "a.db", "--watch", "0.1")
+    code, out, _ = asked("--storage", "a.db", "--watch", "0.1")
     ender.join()
     assert code == 0
     assert "ended" in out
 
 
-def test_ctrl_c_ends_watching_with_130(run: Run, study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_watching_with_130(asked: Run, study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed(study)
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("explorer.verbs.status.time.sleep", interrupted)
-    code, out, err = run("--storage", "a.db", "--watch", "5")
+    code, out, err = asked("--storage", "a.db", "--watch", "5")
     assert (code, err) == (130, "")
     assert "running" in out
 
 
-def test_a_real_search_is_seen_running_and_then_ended(run: Run, tmp_path: Path) -> None:
+def test_a_real_search_is_seen_running_and_then_ended(asked: Run, tmp_path: Path) -> None:
     (tmp_path / "mini.yaml").write_text(MINI)
     words = "search mini.yaml --storage runs/a.db --trials 5 --data digits --epochs 1000 --objectives accuracy,macs"
     command = [sys.executable, "-m", "explorer.cli", *words.split()]
@@ -325,7 +312,7 @@ def test_a_real_search_is_seen_running_and_then_ended(run: Run, tmp_path: Path) 
         until, found = time.monotonic() + 60, dict[str, Any]()
         while time.monotonic() < until and not any(one["step"] for one in found.get("running", [])):
             time.sleep(0.5)
-            code, out, _ = run("--storage", "runs/a.db", "--json")
+            code, out, _ = asked("--storage", "runs/a.db", "--json")
             found = json.loads(out) if code == 0 else {}  # there is no file yet
         assert (found["searcher"]["life"], found["searcher"]["pid"]) == ("running", search.pid)
         assert (found["searcher"]["engine"], found["trials_asked"]) == ("local", 5)
@@ -336,6 +323,6 @@ def test_a_real_search_is_seen_running_and_then_ended(run: Run, tmp_path: Path) 
         search.send_signal(signal.SIGINT)
         ended = search.wait(timeout=30)
     assert ended == 130
-    found = json.loads(run("--storage", "runs/a.db", "--json")[1])
+    found = json.loads(asked("--storage", "runs/a.db", "--json")[1])
     assert (found["searcher"]["life"], found["running"]) == ("ended", [])
     assert (found["trials"]["interrupted"], found["trials"]["waiting"]) == (1, 1)

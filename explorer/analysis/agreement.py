@@ -47,7 +47,7 @@ def quantity(frame: pd.DataFrame, name: str) -> Metric:
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that may have been timed, each architecture once and by number: complete, stopped, or over a measured limit."""
+    """The rows that may have been timed, each architecture once and by number: complete, stopped, or over a limit."""
     rows = frame[frame["status"].isin(["complete", "infeasible", "stopped"]) & ~frame["duplicate"]]
     return rows.drop_duplicates("id").sort_values("number", kind="stable")
 

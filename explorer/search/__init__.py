@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from explorer.limits import Limits
     from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
-    from explorer.search.nodes import Cluster
+    from explorer.search.resources import Cluster
     from explorer.search.stopping import Stopping
     from explorer.setup import Setup
 
@@ -90,7 +90,8 @@ def search(
     space = space if isinstance(space, SearchSpace) else load_space(space)
     settings, limits = settings or TrainSettings(), limits or Limits()
     name = study or space.name
-    with engine(setup, cluster, storage, name) as (place, setup, run):
+    console = console or Console(stderr=True)
+    with engine(setup, cluster, storage, name, console.print) as (place, setup, run):
         fingerprint = None
         if "accuracy" in objectives:
             dataset = load_data(data, min(space.image_sizes))
@@ -107,7 +108,6 @@ def search(
         if with_presets:
             classes = space.root.leaf("classes").options[0]
             presets = [preset(one).model_copy(update={"classes": classes}) for one in names("presets")]
-        console = console or Console(stderr=True)
         announce(console, opened, plan, storage)
         with SearchProgress(console, opened, plan.objectives, trials) as progress:
             show_waits(opened, progress.gone)

@@ -25,8 +25,9 @@ from explorer.record import Evaluation
 from explorer.search.attempt import Found, Images
 from explorer.search.crew import MOST_FALSE_STARTS, Crew, Job, Member, died
 from explorer.search.logs import TrialLogs
-from explorer.search.nodes import Cluster, room, says_what_is_missing
+from explorer.search.nodes import room, says_what_is_missing
 from explorer.search.progress import SearchProgress
+from explorer.search.resources import Cluster
 from explorer.search.session import Budget, SearchStopped, Session, interrupts, session
 from explorer.search.stopping import Stopping
 from explorer.search.study import Plan

@@ -12,7 +12,7 @@ from explorer.search.place import Place
 from explorer.setup import Setup
 
 if TYPE_CHECKING:
-    from explorer.search.nodes import Cluster
+    from explorer.search.resources import Cluster
 
 
 class Engine(NamedTuple):
@@ -24,8 +24,10 @@ class Engine(NamedTuple):
 
 
 @contextmanager
-def engine(setup: Setup, cluster: Cluster | None, storage: str, study: str) -> Iterator[Engine]:
-    """The engine of a search; the connection to a cluster lasts as long.
+def engine(
+    setup: Setup, cluster: Cluster | None, storage: str, study: str, say: Callable[[str], None]
+) -> Iterator[Engine]:
+    """The engine of a search; the connection to a cluster lasts as long. `say` is told what is waited for.
 
     Raises:
         InputError: the setup cannot be used here, or there; the cluster cannot be reached; one line.
@@ -43,8 +45,8 @@ def engine(setup: Setup, cluster: Cluster | None, storage: str, study: str) -> I
     with connected(cluster):
         setup = replace(setup, device=torch_device(setup, cluster))
         refuse_mixed_kinds(cluster, setup.device)
-        place = ask_place(setup, cluster.of_trial(setup.device))
+        place = ask_place(setup, cluster.of_trial(setup.device), say)
         if cluster.latency_resource is not None:
-            timing = ask_place(setup, cluster.of_timer(setup.device))
+            timing = ask_place(setup, cluster.of_timer(setup.device), say)
             place = replace(timing, training_precision=place.training_precision)
         yield Engine(place, setup, partial(ray_engine.run, cluster=cluster, log_dir=folder))

@@ -103,7 +103,7 @@ def search(
         raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
     cluster = None
     if engine is EngineName.ray:
-        from explorer.search.nodes import Cluster
+        from explorer.search.resources import Cluster
 
         cluster = Cluster(
             address=address,
