@@ -55,8 +55,8 @@ def status_of(error: Exception) -> int:
         line = str(getattr(cause, "orig", None) or cause).strip().splitlines()[:1]  # the driver's words, not the SQL
         return _tell(f"the storage cannot be used any more: {line[0] if line else type(cause).__name__}", 1)
     if type(error).__module__.split(".")[0] == "ray":  # its head is gone; a worker's death never comes here
-        line = " ".join(str(error).split())[:200]
-        return _tell(f"the Ray cluster cannot be used any more ({line}); the same command continues on one that runs", 1)
+        told = " ".join(str(error).split())[:200]
+        return _tell(f"the Ray cluster cannot be used any more ({told}); the same command continues on another", 1)
     if type(error).__name__ in ("SearchStopped", "NetworkRefused"):  # defined beside torch, not loaded for their sake
         return _tell(str(error), 1)
     if out_of_memory(error):

@@ -31,13 +31,13 @@ from explorer.search.resources import Cluster
 from explorer.search.session import Budget, SearchStopped, Session, interrupts, session
 from explorer.search.stopping import Stopping
 from explorer.search.study import Plan
-from explorer.search.worker import Desk, Hello, Worker, pack
+from explorer.search.worker import Desk, Hello, Note, Worker, pack
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
 POLL_SECONDS = 0.5
 HIRE_SECONDS = 3.0  # between two looks at how much room there is
-PATIENCE_SECONDS = 30.0  # without a worker, before the progress says for how long
+PATIENCE_SECONDS = 30.0  # without a worker of a kind, before the progress says what they wait for
 SHOWN = 3  # trials whose step the progress shows
 
 Evaluator = Callable[..., Any]  # the class of the workers
@@ -65,7 +65,8 @@ def run(
         KeyboardInterrupt: after the running trials were closed and enqueued again.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(stopping)  # it dies with us alone
+    # on our own node, so that it dies with us alone
+    desk: Any = ray.remote(Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(stopping)
     told = None if stopping is None else _AtDesk(desk)
     with (
         interrupts() as check,
@@ -78,9 +79,17 @@ def run(
             engine.hire()
             engine.begin()
             engine.collect()
-            engine.tell(ray.get(desk.notes.remote()))
-        engine.tell(ray.get(desk.notes.remote()))
+            engine.tell(_notes(desk))
+        engine.tell(_notes(desk))
     return search.ended or "nothing was asked for"
+
+
+def _notes(desk: Any) -> list[Note]:
+    """What the workers have noted since the last asking; nothing where the desk was killed and is begun again."""
+    try:
+        return list(ray.get(desk.notes.remote()))
+    except RayError:
+        return []
 
 
 class _AtDesk:
@@ -117,7 +126,6 @@ class _Engine:
         self.images = Images(lambda size: load_data(plan.work.data, size))
         self.parcels: dict[int, Any] = {}
         self.looked = -1e9  # at how much room there is, by the clock
-        self.alone = time.monotonic()  # since when there has been no worker
 
     def goes_on(self) -> bool:
         """Whether there is something under way or to begin."""
@@ -132,9 +140,9 @@ class _Engine:
         for crew in self.crews:
             if crew.false_starts >= MOST_FALSE_STARTS:
                 raise SearchStopped(f"no worker starts: {crew.trouble}")
+            crew.fill()
             if crew.unfit and not crew.size and not crew.pending:
                 raise InputError(f"no worker can be used: {crew.trouble}")
-            crew.fill()
 
     def begin(self) -> None:
         """Gives work to all that are free; a candidate is chosen when there is somebody for it, and no earlier."""
@@ -143,8 +151,6 @@ class _Engine:
         first = self.trainers if self.timers is None else self.timers
         while first.free and (self.new or self._choose()):
             self._start(first, self.new.popleft(), profile_only=first is self.timers)
-        if any(crew.size for crew in self.crews):
-            self.alone = time.monotonic()
 
     def collect(self) -> None:
         """Waits a moment for something to end, and finishes what has."""
@@ -158,22 +164,20 @@ class _Engine:
             for job, found in awaited[one].ended(one):
                 self._ended(job, found, awaited[one])
 
-    def tell(self, notes: list[Any]) -> None:
+    def tell(self, notes: list[Note]) -> None:
         """Logs what the workers have noted, and shows what they are at."""
         for note in notes:
             self.logs.write(note.number, note.text, note.where, note.time)
             if note.number in self.search.under_way:
                 self.search.says(note.number, note.text, note.where)
-        many = sum(crew.size for crew in self.crews)
-        if not many:
-            waited = time.monotonic() - self.alone
-            self.progress.step(
-                f"waiting for workers, {waited:.0f} s" if waited > PATIENCE_SECONDS else "starting workers"
-            )
+        lacking = [crew.missing() for crew in self.crews if crew.lacks_for(PATIENCE_SECONDS)]
+        if lacking:
+            self.progress.step(lacking[0])
             return
+        many = sum(crew.size for crew in self.crews)
         steps = [f"#{number} {told['step']}" for number, told in sorted(self.search.driver.running.items())]
         more = f", {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
-        self.progress.step(f"{many} worker{'s' * (many > 1)}: " + ", ".join(steps[:SHOWN]) + more)
+        self.progress.step(f"{many} worker{'s' * (many != 1)}: " + ", ".join(steps[:SHOWN]) + more)
 
     def _choose(self) -> bool:
         """Puts one more candidate in the queue, unless as many are under way as can be."""
@@ -245,18 +249,25 @@ def _crews(
     def fits(hello: Hello, measures: bool) -> str | None:
         return _difference(plan, hello, measures and work.profiled)
 
-    def many() -> int:
-        most = room(of_trial, of_timer if separate else None)
-        return most if cluster.workers is None else cluster.workers
+    def as_many_as_fit() -> int:
+        return room(of_trial, of_timer if separate else None)
 
-    trainers = Crew(hire(of_trial), many, lambda hello: fits(hello, not separate), progress.warn)
+    def missing(options: dict[str, Any]) -> Callable[[], str]:
+        return lambda: says_what_is_missing(options)
+
+    trainers = Crew(
+        hire(of_trial),
+        as_many_as_fit,
+        lambda hello: fits(hello, not separate),
+        missing(of_trial),
+        progress.warn,
+        cluster.workers,
+    )
     timers = None
     if separate:
-        timers = Crew(hire(of_timer), lambda: room(of_timer), lambda hello: fits(hello, True), progress.warn)
-    if not room(of_trial):
-        progress.warn(says_what_is_missing(of_trial))
-    if timers is not None and not room(of_timer):
-        progress.warn(says_what_is_missing(of_timer))
+        timers = Crew(
+            hire(of_timer), lambda: room(of_timer), lambda hello: fits(hello, True), missing(of_timer), progress.warn
+        )
     try:
         yield timers, trainers
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,12 +45,15 @@ class Crew:
     hire: Callable[[], Any]  # an actor
     room: Callable[[], int]
     fits: Callable[[Hello], str | None]
+    missing: Callable[[], str]  # what another one would need, and what there is
     warn: Callable[[str], None]
+    wanted: int | None = None  # so many, whether there is room or not; None: as many as have room
     free: list[Member] = field(default_factory=list)
     unfit: list[Member] = field(default_factory=list)
     pending: dict[Any, Member] = field(default_factory=dict)  # by what is awaited of them
     false_starts: int = 0
     trouble: str = ""  # why the last worker died or was not fit
+    alone: float = field(default_factory=time.monotonic)  # since when there has been none
 
     @property
     def members(self) -> list[Member]:
@@ -66,9 +70,16 @@ class Crew:
         up = {node["NodeID"] for node in alive()}
         for kept in (self.free, self.unfit):
             kept[:] = [member for member in kept if member.node in up]
-        for _ in range(self.room() - len(self.members)):
+        if self.size:
+            self.alone = time.monotonic()
+        most = self.room() if self.wanted is None else self.wanted + len(self.unfit)
+        for _ in range(most - len(self.members)):
             actor = self.hire()
             self.pending[actor.hello.remote()] = Member(actor)
+
+    def lacks_for(self, seconds: float) -> bool:
+        """Whether there has been none for so long."""
+        return not self.size and time.monotonic() - self.alone > seconds
 
     def begin(self, job: Job, **how: Any) -> Member:
         """Gives a job to a worker that is free."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from explorer.search.place import Place
 from explorer.search.resources import KIND, Cluster
 from explorer.setup import Setup
 from search_spaces.errors import InputError
+
+CONNECT_SECONDS = 10.0
+SECRETS = ("VITSCAPE_STORAGE", "VITSCAPE_STORAGE_PASSWORD", "VITSCAPE_STORAGE_PASSWORD_FILE", "PGPASSWORD")
 
 
 @contextmanager
@@ -28,11 +32,13 @@ def connected(cluster: Cluster) -> Iterator[None]:
         yield
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address is None:
-            ray.init(address="local", include_dashboard=False, _temp_dir=_temp_dir(), **quiet)
+            with _without_secrets():
+                ray.init(address="local", include_dashboard=False, _temp_dir=_temp_dir(), **quiet)
         else:
+            _require_answer(address)
             ray.init(address=address, **quiet)
     except Exception as error:  # Ray's ConnectionError, AuthenticationError, ValueError, by version
         line = " ".join(str(error).split())[:200]
@@ -56,8 +62,8 @@ def torch_device(setup: Setup, cluster: Cluster) -> str:
     if asked not in ("auto", "cpu", "cuda"):
         raise InputError(f"device={asked}: with --engine ray give auto, cpu or cuda; Ray hands out which GPU")
     gpus = sum(node["Resources"].get("GPU", 0) for node in alive())
-    if asked == "cuda" and not gpus:
-        raise InputError("device=cuda: no node of the Ray cluster has a GPU")
+    if asked == "cuda" and not gpus and cluster.workers is None:
+        raise InputError("device=cuda: no node of the Ray cluster has a GPU; with --workers N nodes are waited for")
     if asked == "auto":
         return "cuda" if gpus and cluster.gpus_per_trial != 0 else "cpu"
     return asked
@@ -144,6 +150,23 @@ def _room_on(has: Mapping[str, float], need: Mapping[str, float], first: Mapping
     timers = min((int(has.get(name, 0.0)) for name in own), default=0)
     left = {name: value - timers * first.get(name, 0.0) for name, value in has.items()}
     return max(min((int(left.get(name, 0.0) / value + 1e-6) for name, value in need.items()), default=0), 0)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Hides the storage and its password from the workers of a Ray that is started meanwhile."""
+    kept = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _temp_dir() -> str:

@@ -183,7 +183,7 @@ def session(
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], None]]:
-    """A check that raises KeyboardInterrupt after a Ctrl-C which was lost.
+    """A check that raises KeyboardInterrupt after a Ctrl-C which was lost; a SIGTERM is as a Ctrl-C.
 
     Python drops an exception that a signal raises inside a destructor or a callback of C code, and there are many of
     both under a training step; the check is made between steps.
@@ -201,11 +201,12 @@ def interrupts() -> Iterator[Callable[[], None]]:
         if asked.is_set():
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

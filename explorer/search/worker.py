@@ -98,7 +98,10 @@ class Worker:
             self.desk.note.remote(Note(number, time.time(), self.where, text))
 
         def goes_on(so_far: Evaluation) -> bool:
-            return not self.stops or bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+            try:
+                return not self.stops or bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+            except ray.exceptions.RayError:  # the desk was killed, and is begun again
+                return True
 
         try:
             return attempt(
