@@ -1,6 +1,6 @@
 """What a search on a cluster costs beyond its trials, and how its throughput grows with the workers.
 
-    python -m benchmarks.cluster [--part overhead,throughput,size] [--workers 1,8,64] [--seconds 10] [--trials 50000]
+    python -m benchmarks.cluster [--part overhead,throughput,size] [--workers 1,16,64] [--sampler tpe] [--seconds 10]
 
 overhead    wall time a trial beyond evaluating: both engines, one trial at a time, in a SQLite file and in PostgreSQL
             (a server of the benchmark's own, where it is installed); closed-form objectives of tiny_32.
@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", default=",".join(PARTS))
     parser.add_argument("--workers", default="1,16,64")
+    parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--trials", type=int, default=50_000)
     options = parser.parse_args()
@@ -67,7 +68,7 @@ def main() -> None:
         elif part == "throughput":
             workers = [int(word) for word in options.workers.split(",")]
             title = f"Throughput with trials of {options.seconds:g} s"
-            console.print(_table(title, [_throughput(many, options.seconds) for many in workers]))
+            console.print(_table(title, [_throughput(many, options.seconds, options.sampler) for many in workers]))
         elif part == "size":
             console.print(_table(f"A study of {options.trials:,} trials", _sizes(options.trials)))
         else:
@@ -120,7 +121,7 @@ def _overheads(trials: int = 100) -> list[dict[str, str]]:
     return rows
 
 
-def _throughput(workers: int, seconds: float) -> dict[str, str]:
+def _throughput(workers: int, seconds: float, sampler: str) -> dict[str, str]:
     """A row: trials a second with so many workers, and its share of the ideal."""
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
@@ -129,7 +130,7 @@ def _throughput(workers: int, seconds: float) -> dict[str, str]:
         with _own_ray(workers):
             work = Work(OBJECTIVES, "cues", Setup("cpu"), TrainSettings(), Limits(), 0)
             plan = Plan(load_space("tiny_32"), work, None, Place.here(work.setup))
-            study = open_study("s", f"{folder}/a.db", plan, make_sampler("tpe", 0))
+            study = open_study("s", f"{folder}/a.db", plan, make_sampler(sampler, 0))
             budget, cluster = Budget(trials=ROUNDS * workers), Cluster()
             with SearchProgress(QUIET, study, OBJECTIVES, budget.trials) as progress:
                 logs = Path(folder) / "logs"
@@ -143,6 +144,7 @@ def _throughput(workers: int, seconds: float) -> dict[str, str]:
     rate = len(within) / (last - first)
     return {
         "workers": str(workers),
+        "sampler": sampler,
         "trials a second": f"{rate:.3f}",
         "ideal": f"{workers / seconds:.3f}",
         "share": f"{rate * seconds / workers:.1%}",

@@ -79,7 +79,8 @@ def run(
             engine.hire()
             engine.begin()
             engine.collect()
-            engine.tell(_notes(desk))
+            if engine.is_time_to_tell():
+                engine.tell(_notes(desk))
         engine.tell(_notes(desk))
     return search.ended or "nothing was asked for"
 
@@ -125,7 +126,7 @@ class _Engine:
         self.timed: deque[Job] = deque()  # to be trained
         self.images = Images(lambda size: load_data(plan.work.data, size))
         self.parcels: dict[int, Any] = {}
-        self.looked = -1e9  # at how much room there is, by the clock
+        self.looked = self.told = -1e9  # at how much room there is; what the workers are at: by the clock
 
     def goes_on(self) -> bool:
         """Whether there is something under way or to begin."""
@@ -153,19 +154,23 @@ class _Engine:
             self._start(first, self.new.popleft(), profile_only=first is self.timers)
 
     def collect(self) -> None:
-        """Waits a moment for something to end, and finishes what has."""
+        """Waits a moment for something to end, and finishes it: one, so that its worker has work again at once."""
         awaited = {ready: crew for crew in self.crews for ready in crew.pending}
         if not awaited:
             time.sleep(POLL_SECONDS)
             return
         ready, _ = ray.wait(list(awaited), num_returns=1, timeout=POLL_SECONDS)
-        more, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
-        for one in dict.fromkeys([*ready, *more]):
+        for one in ready:
             for job, found in awaited[one].ended(one):
                 self._ended(job, found, awaited[one])
 
+    def is_time_to_tell(self) -> bool:
+        """Whether the workers were last asked a while ago."""
+        return time.monotonic() - self.told >= POLL_SECONDS
+
     def tell(self, notes: list[Note]) -> None:
         """Logs what the workers have noted, and shows what they are at."""
+        self.told = time.monotonic()
         for note in notes:
             self.logs.write(note.number, note.text, note.where, note.time)
             if note.number in self.search.under_way:
@@ -174,14 +179,18 @@ class _Engine:
         if lacking:
             self.progress.step(lacking[0])
             return
-        many = sum(crew.size for crew in self.crews)
+        many = self._size()
         steps = [f"#{number} {told['step']}" for number, told in sorted(self.search.driver.running.items())]
         more = f", {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
         self.progress.step(f"{many} worker{'s' * (many != 1)}: " + ", ".join(steps[:SHOWN]) + more)
 
+    def _size(self) -> int:
+        """How many workers there are."""
+        return sum(crew.size for crew in self.crews)
+
     def _choose(self) -> bool:
-        """Puts one more candidate in the queue, unless as many are under way as can be."""
-        if self.search.over or len(self.search.under_way) >= sum(crew.size for crew in self.crews):
+        """Puts one more candidate in the queue, unless as many are under way as there are workers."""
+        if self.search.over or len(self.search.under_way) >= self._size():
             return False
         candidate = self.search.next()
         if candidate is None:
