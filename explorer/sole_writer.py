@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,7 +27,11 @@ class SoleWriter(_CachedStorage):
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
-        self._looked: dict[int, float] = {}  # study -> time of the clock
+        self._looked: dict[int, tuple[float, int]] = {}  # study -> time of the clock, largest id seen by then
+
+    def forget(self) -> None:
+        """Reads at the next call again what may have changed: all that was not finished, and what is newer."""
+        self._looked.clear()
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -40,10 +46,14 @@ class SoleWriter(_CachedStorage):
         )
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        done = super().set_trial_state_values(trial_id, state, values)
-        if done and state.is_finished():
+        try:
+            done = super().set_trial_state_values(trial_id, state, values)
+        except UpdateFinishedTrialError:  # somebody else did
+            self._put(self._backend.get_trial(trial_id))
+            raise
+        if state.is_finished() or not done:
             self._put(self._backend.get_trial(trial_id))  # with its times
-        elif done:
+        else:
             self._keep(trial_id, state=state, datetime_start=datetime.now() if state == TrialState.RUNNING else None)
         return done
 
@@ -69,18 +79,21 @@ class SoleWriter(_CachedStorage):
         return trial if trial.state.is_finished() else copy.deepcopy(trial)
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        """Reads all trials once, and from then on, now and then, those with larger ids than any that is known."""
+        """Reads all trials once, and from then on, now and then, those that others have added."""
         now = time.monotonic()
-        if now - self._looked.get(study_id, -LOOK_SECONDS) < LOOK_SECONDS:
+        looked, last = self._looked.get(study_id, (-LOOK_SECONDS, -1))
+        if now - looked < LOOK_SECONDS:
             return
         if study_id not in self._looked:
             super()._read_trials_from_remote_storage(study_id)
-        else:
             last = max((trial._trial_id for trial in self._studies[study_id].trials.values()), default=-1)
-            added = self._backend._get_trials(study_id, None, set(), last)
-            with self._lock:
+        else:
+            newer = self._backend._get_trials(study_id, None, set(), last)
+            last = max((trial._trial_id for trial in newer), default=last)
+            with self._lock:  # our own are better known here
+                added = [trial for trial in newer if trial._trial_id not in self._trial_id_to_study_id_and_number]
                 self._add_trials_to_cache(study_id, added)
-        self._looked[study_id] = now
+        self._looked[study_id] = now, last
 
     def _known(self, trial_id: int) -> FrozenTrial:
         study_id, number = self._trial_id_to_study_id_and_number[trial_id]
@@ -97,3 +110,9 @@ class SoleWriter(_CachedStorage):
         study_id, _ = self._trial_id_to_study_id_and_number[trial._trial_id]
         with self._lock:
             self._add_trials_to_cache(study_id, [trial])
+
+
+def read_anew(study: optuna.Study) -> None:
+    """Lets a study's trials be read again, where they are read from memory."""
+    if isinstance(study._storage, SoleWriter):
+        study._storage.forget()

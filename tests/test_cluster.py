@@ -261,7 +261,7 @@ def test_a_second_driver_is_told_who_holds_the_study_and_takes_over_one_that_is_
     monkeypatch.setattr(driver, "_is_sqlite", lambda study: False)  # as in a database that several machines reach
     study = new_study(tmp_path / "a.db")
     with driver.driving(study, {"engine": "ray"}, SearchStopped) as held:
-        held.about["host"] = "node-3"
+        held.about |= {"host": "node-3", "machine": "node-3"}
         held.beat()
         with (
             pytest.raises(SearchStopped, match=f"process {os.getpid()} on node-3 is searching study 'tiny' already"),

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from explorer import sole_writer
-from explorer.sole_writer import SoleWriter
+from explorer.sole_writer import SoleWriter, read_anew
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Optuna leaves its pools open
 Act = tuple[str, int]
@@ -89,9 +89,22 @@ def test_trials_that_another_process_enqueues_are_seen_and_asked_for(
     study.tell(study.ask(), [1.0, 1.0])
     other = optuna.load_study(study_name="s", storage=RDBStorage(f"sqlite:///{tmp_path}/a.db"))
     other.enqueue_trial({"width": 24})
-    assert len(study.get_trials()) == 1  # looked a moment ago
+    study.tell(study.ask(), [1.0, 1.0])  # a later one, by a look of a moment ago
+    assert len(study.get_trials()) == 2
     monkeypatch.setattr(sole_writer, "LOOK_SECONDS", 0.0)
     assert study.ask().suggest_int("width", 8, 32) == 24
+
+
+def test_what_another_process_told_of_trials_that_were_read_is_read_anew(tmp_path: Path) -> None:
+    do(made(tmp_path / "a.db"), [("ask", 0), ("ask", 0), ("complete", 1)])
+    study = optuna.load_study(study_name="s", storage=SoleWriter(RDBStorage(f"sqlite:///{tmp_path}/a.db")))
+    states = [trial.state for trial in study.get_trials()]
+    assert sorted(state.name for state in states) == ["COMPLETE", "RUNNING"]
+    other = optuna.load_study(study_name="s", storage=RDBStorage(f"sqlite:///{tmp_path}/a.db"))
+    other.tell(states.index(TrialState.RUNNING), state=TrialState.FAIL)
+    assert [trial.state for trial in study.get_trials()] == states
+    read_anew(study)
+    assert sorted(trial.state.name for trial in study.get_trials()) == ["COMPLETE", "FAIL"]
 
 
 def test_the_trials_of_a_study_that_was_there_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

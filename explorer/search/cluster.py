@@ -73,9 +73,10 @@ def run(
         session(study, plan, budget, presets, progress, told, engine="ray") as search,
         _crews(plan, cluster, desk, stopping is not None, worker, progress) as (timers, trainers),
     ):
-        engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir))
+        engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir, progress.warn))
         while engine.goes_on():
             check()
+            search.require_ours()
             engine.hire()
             engine.begin()
             engine.collect()
@@ -121,7 +122,7 @@ class _Engine:
     ) -> None:
         self.search, self.work, self.cluster, self.progress, self.logs = search, plan.work, cluster, progress, logs
         self.timers, self.trainers = timers, trainers
-        self.crews = [trainers] if timers is None else [timers, trainers]
+        self.crews = [trainers] if timers is None else [timers, *([trainers] if plan.work.trained else [])]
         self.new: deque[Job] = deque()  # to be timed, or all of it
         self.timed: deque[Job] = deque()  # to be trained
         self.images = Images(lambda size: load_data(plan.work.data, size))
@@ -139,10 +140,10 @@ class _Engine:
             return
         self.looked = now
         for crew in self.crews:
-            if crew.false_starts >= MOST_FALSE_STARTS:
+            if crew.false_starts >= MOST_FALSE_STARTS and not crew.size:
                 raise SearchStopped(f"no worker starts: {crew.trouble}")
             crew.fill()
-            if crew.unfit and not crew.size and not crew.pending:
+            if crew.unfit and not crew.had_one and not crew.pending:
                 raise InputError(f"no worker can be used: {crew.trouble}")
 
     def begin(self) -> None:
@@ -224,7 +225,8 @@ class _Engine:
         self._note(job, f"its worker died ({reason})")
         if deaths > self.cluster.max_retries:
             error = f"{deaths} workers died over this trial, the last by {reason}"
-            self._finish(job, {"status": "failed", "error": error, "retries": deaths})
+            retries = job.candidate.origin.get("retries", 0) + deaths
+            self._finish(job, {"status": "failed", "error": error, "retries": retries})
             return
         queue = self.timed if job.known is not None else self.new
         queue.appendleft(replace(job, deaths=deaths))
@@ -258,19 +260,22 @@ def _crews(
     def fits(hello: Hello, measures: bool) -> str | None:
         return _difference(plan, hello, measures and work.profiled)
 
-    def as_many_as_fit() -> int:
-        return room(of_trial, of_timer if separate else None)
+    def many() -> int:
+        """Trainers: none where nothing is trained, and beside timers no more than have room, lest they take theirs."""
+        if not separate:
+            return room(of_trial) if cluster.workers is None else cluster.workers + len(trainers.unfit)
+        most = room(of_trial, of_timer) if work.trained else 0
+        return most if cluster.workers is None else min(most, cluster.workers)
 
     def missing(options: dict[str, Any]) -> Callable[[], str]:
         return lambda: says_what_is_missing(options)
 
     trainers = Crew(
         hire(of_trial),
-        as_many_as_fit,
+        many,
         lambda hello: fits(hello, not separate),
         missing(of_trial),
         progress.warn,
-        cluster.workers,
     )
     timers = None
     if separate:

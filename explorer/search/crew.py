@@ -47,12 +47,12 @@ class Crew:
     fits: Callable[[Hello], str | None]
     missing: Callable[[], str]  # what another one would need, and what there is
     warn: Callable[[str], None]
-    wanted: int | None = None  # so many, whether there is room or not; None: as many as have room
     free: list[Member] = field(default_factory=list)
     unfit: list[Member] = field(default_factory=list)
     pending: dict[Any, Member] = field(default_factory=dict)  # by what is awaited of them
     false_starts: int = 0
     trouble: str = ""  # why the last worker died or was not fit
+    had_one: bool = False  # that fits
     alone: float = field(default_factory=time.monotonic)  # since when there has been none
 
     @property
@@ -72,8 +72,7 @@ class Crew:
             kept[:] = [member for member in kept if member.node in up]
         if self.size:
             self.alone = time.monotonic()
-        most = self.room() if self.wanted is None else self.wanted + len(self.unfit)
-        for _ in range(most - len(self.members)):
+        for _ in range(self.room() - len(self.members)):
             actor = self.hire()
             self.pending[actor.hello.remote()] = Member(actor)
 
@@ -111,6 +110,7 @@ class Crew:
         reason = self.fits(found)
         if reason is None:
             self.free.append(member)
+            self.had_one = True
             return
         # It keeps its place, lest another one is started there
         self.unfit.append(member)

@@ -14,6 +14,8 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,7 +25,7 @@ CLAIM = "vitscape_driver"  # system attribute of the study
 BEAT_SECONDS = 10.0  # between two writings of a claim
 DEAD_BEATS = 2.5  # a claim that has not changed for so many is of a process that ended without a word
 SETTLE_SECONDS = 0.5  # two that claim a study at the same moment see who was the later one
-UNREACHABLE = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError)
+UNREACHABLE = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, KeyError)  # or deleted
 
 
 class Driver:
@@ -32,13 +34,16 @@ class Driver:
     def __init__(self, study: optuna.Study, about: Mapping[str, Any]) -> None:
         self._storage, self._study_id = study._storage, study._study_id
         self.own = uuid.uuid4().hex
-        self.about = dict(about) | {"host": platform.node(), "pid": os.getpid(), "began": time.time()}
+        own = {"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "began": time.time()}
+        self.about = dict(about) | own
         self.running: dict[int, dict[str, Any]] = {}  # by trial: "step" and "where", for whoever asks for the status
         self.taken_by: str | None = None  # who has taken the study over, in words
-        self._beats = 0
+        self._beats, self._ended = 0, False
 
     def beat(self) -> None:
         """Writes the claim again, unless another process has taken the study over."""
+        if self._ended:
+            return
         found = claim(self._storage, self._study_id)
         if self._beats and found is not None and found["owner"] != self.own:
             self.taken_by = who(found)
@@ -47,6 +52,7 @@ class Driver:
 
     def end(self) -> None:
         """Lets the study go."""
+        self._ended = True
         found = claim(self._storage, self._study_id)
         if found is not None and found["owner"] == self.own:
             self.running = {}
@@ -99,7 +105,8 @@ def has_ended(found: Mapping[str, Any]) -> bool:
     """Whether a claim's process let the study go, or is known to have died: one of this machine."""
     if found.get("ended") is not None:
         return True
-    return bool(found["host"] == platform.node()) and not _is_process(int(found["pid"]))
+    here = found.get("machine", found["host"]) in (_machine(), platform.node())
+    return here and not _is_process(int(found["pid"]))
 
 
 def who(found: Mapping[str, Any]) -> str:
@@ -109,7 +116,7 @@ def who(found: Mapping[str, Any]) -> str:
 
 def _lives(study: optuna.Study, found: Mapping[str, Any]) -> bool:
     """Whether the process of a claim lives, looking for as long as it takes to see its next beat."""
-    if has_ended(found) or (found["host"] == platform.node() and _is_sqlite(study)):  # we hold the file's lock
+    if has_ended(found) or (found.get("machine") == _machine() and found["pid"] == os.getpid()):
         return False
     until = time.monotonic() + DEAD_BEATS * BEAT_SECONDS
     while time.monotonic() < until:
@@ -126,6 +133,15 @@ def _keep_beating(driver: Driver, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
         with suppress(*UNREACHABLE):  # the search itself waits for the storage, and says so
             driver.beat()
+
+
+@cache
+def _machine() -> str:
+    """What tells where a process id is one: host, boot, and namespace of processes (two containers share a host)."""
+    found = [platform.node()]
+    with suppress(OSError):  # Linux has these
+        found += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return "/".join(found)
 
 
 def _is_process(pid: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.search.place import Place
 from explorer.setup import Setup
+from explorer.storage_url import hide_password
 
 if TYPE_CHECKING:
     from explorer.search.resources import Cluster
@@ -41,6 +44,8 @@ def engine(
     from explorer.search.logs import log_folder
     from explorer.search.nodes import ask_place, connected, refuse_mixed_kinds, torch_device
 
+    if (cluster.address or os.environ.get("RAY_ADDRESS")) and _in_command_line(storage):
+        say("! the password in --storage is in the command line, which Ray keeps; better VITSCAPE_STORAGE_PASSWORD")
     folder = log_folder(cluster.log_dir, storage, study)
     with connected(cluster):
         setup = replace(setup, device=torch_device(setup, cluster))
@@ -50,3 +55,8 @@ def engine(
             timing = ask_place(setup, cluster.of_timer(setup.device), say)
             place = replace(timing, training_precision=place.training_precision)
         yield Engine(place, setup, partial(ray_engine.run, cluster=cluster, log_dir=folder))
+
+
+def _in_command_line(storage: str) -> bool:
+    """Whether a URL with a secret in it was given on the command line of this process."""
+    return hide_password(storage) != storage and any(storage in word for word in sys.argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -18,19 +19,24 @@ class TrialLogs:
         InputError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+        self.folder, self.warn, self.broken = folder, warn, False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"log-dir={folder}: {error.strerror}; give a folder that can be written to") from None
 
     def write(self, number: int, text: str, where: str = "", at: float | None = None) -> None:
-        """Adds lines to a trial's log, with the time and who says it."""
+        """Adds lines to a trial's log, with the time and who says it; a disk that is full ends no search."""
         when = datetime.fromtimestamp(time.time() if at is None else at).isoformat(" ", "milliseconds")
-        with (self.folder / f"{number:04d}.log").open("a", encoding="utf-8") as file:
-            for line in text.splitlines():
-                file.write(f"{when}  {where or 'search'}  {line}\n")
+        lines = [f"{when}  {where or 'search'}  {line}\n" for line in text.splitlines()]
+        try:
+            with (self.folder / f"{number:04d}.log").open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            if not self.broken:
+                self.warn(f"log-dir={self.folder}: {error.strerror}; lines of logs are lost")
+            self.broken = True
 
 
 def log_folder(chosen: Path | None, storage: str, study: str) -> Path:

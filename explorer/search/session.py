@@ -16,15 +16,17 @@ from explorer.metrics import metrics
 from explorer.profile.lease import exclusive
 from explorer.record import TrialRecord
 from explorer.search.attempt import Found
-from explorer.search.driver import Driver, driving
+from explorer.search.driver import UNREACHABLE, Driver, driving
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.stopping import Stopping
 from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
+from explorer.sole_writer import read_anew
 from explorer.storage import StorageError, study_key
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
 MOST_FAILURES = 10  # in a row: then something is wrong with the set-up, not with the candidates
 
 
@@ -63,6 +65,7 @@ class Session:
         self.under_way: dict[int, Candidate] = {}  # by trial
         self.ended: str | None = None  # why nothing more is begun, in words
         self._started, self._failures = time.monotonic(), 0
+        read_anew(study)  # whoever searched it before may have written until now
         close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
         finished = records(study)
         self.proposals = Proposals(study, plan.space, plan.objectives, plan.work.limits, plan.work.seed, finished)
@@ -90,10 +93,7 @@ class Session:
         Raises:
             SearchStopped: another process has taken the study over, believing this one dead.
         """
-        if self.driver.taken_by is not None:
-            raise SearchStopped(
-                f"{self.driver.taken_by} has taken over study {self.study.study_name!r}: search stopped"
-            )
+        self.require_ours()
         trials = self.budget.trials
         if self.over or (trials is not None and self.done + len(self.under_way) >= trials):
             return None
@@ -105,6 +105,12 @@ class Session:
         self.under_way[candidate.trial.number] = candidate
         return candidate
 
+    def require_ours(self) -> None:
+        """Raise SearchStopped where another process has taken the study over, believing this one dead."""
+        if self.driver.taken_by is not None:
+            told = f"{self.driver.taken_by} has taken over study {self.study.study_name!r}"
+            raise SearchStopped(f"{told}: search stopped")
+
     def says(self, number: int, step: str, where: str = "") -> None:
         """Keeps what a trial is at, for `vitscape status`."""
         self.driver.running[number] = {"step": step, "where": where}
@@ -113,8 +119,9 @@ class Session:
         """The record of a candidate, written to the study with what was found.
 
         Raises:
-            SearchStopped: ten trials failed in a row.
+            SearchStopped: ten trials failed in a row, or another process has taken the study over.
         """
+        self.require_ours()
         number, record = candidate.trial.number, candidate.record(**found)
         del self.under_way[number]  # first: what a Ctrl-C leaves half closed is not to be given back
         self.driver.running.pop(number, None)
@@ -169,16 +176,26 @@ def session(
             begun = Session(study, driver, plan, budget, presets, progress, stopping)
             yield begun
         except (InputError, SearchStopped) as error:
-            if begun is not None and not isinstance(error, StorageError):  # then the next start gives it back
+            # where the storage is gone the next start gives it back
+            if begun is not None and not isinstance(error, StorageError) and _is_ours(driver):
                 begun.give_back()
             raise
         except KeyboardInterrupt:
             with uninterrupted(), suppress(StorageError):  # where the storage is gone the next start does it
-                if begun is not None:
-                    begun.give_back()
-                # what a Ctrl-C met while it was asked for or told
-                close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
+                if _is_ours(driver):
+                    read_anew(study)  # a Ctrl-C may have come between a write and the note of it
+                    if begun is not None:
+                        begun.give_back()
+                    # what it met while it was asked for or told
+                    close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
             raise
+
+
+def _is_ours(driver: Driver) -> bool:
+    """Whether no other process has taken the study over by now, as far as the storage tells."""
+    with suppress(*UNREACHABLE):
+        driver.beat()
+    return driver.taken_by is None
 
 
 @contextmanager
@@ -201,7 +218,7 @@ def interrupts() -> Iterator[Callable[[], None]]:
         if asked.is_set():
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, remember) for number in ENDINGS}
     try:
         yield check
     finally:
@@ -211,15 +228,16 @@ def interrupts() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C back while a trial is closed, in the main thread; a second one would leave it half closed."""
+    """Holds Ctrl-C and SIGTERM back while trials are closed, in the main thread; else one may be left half closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RunningFront:

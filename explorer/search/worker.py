@@ -100,10 +100,12 @@ class Worker:
         def goes_on(so_far: Evaluation) -> bool:
             try:
                 return not self.stops or bool(ray.get(self.desk.goes_on.remote(number, so_far)))
-            except ray.exceptions.RayError:  # the desk was killed, and is begun again
+            except ray.exceptions.RayActorError:  # the desk was killed, and is begun again
                 return True
 
         try:
+            if self.work.trained and not profile_only:
+                self.images.at(architecture.image_size)  # what Ray cannot fetch is not the candidate's fault
             return attempt(
                 architecture,
                 self.work,
