@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -45,8 +46,10 @@ def nodes() -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
-def _space(tmp_path: Path) -> None:
+def _space(tmp_path: Path) -> Iterator[None]:
     (tmp_path / "mini.yaml").write_text(MINI)
+    yield
+    gc.collect()  # while the warnings of what is left open are of this test
 
 
 def records(study: optuna.Study) -> dict[int, TrialRecord]:
@@ -80,6 +83,7 @@ def test_thirty_trials_outlive_a_lost_node_and_a_killed_driver_and_are_timed_one
         frame = results.frame(study)
         found = records(study)
         states = {trial.state for trial in study.get_trials(deepcopy=False)}
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     complete = frame[frame["status"] == "complete"]
     assert "30 trials are done" in told
     assert len(complete) == 30

@@ -172,12 +172,12 @@ def test_a_search_goes_on_when_its_server_has_come_back(run: Run, url: str, serv
 
     with ThreadPoolExecutor(1) as thread:
         restarted = thread.submit(restart)
-        status, _, err = run("search", *OPTIONS, "--storage", url, "--trials", "25")
+        status, _, err = run("search", *OPTIONS, "--storage", url, "--trials", "45")
         restarted.result()
     assert status == 0, err
-    frame = sound(url, 25)
+    frame = sound(url, 45)
     assert err.count("the storage is gone, trying again") >= 2
-    assert searched(run, url, 26)["id"][: len(frame)].equals(frame["id"])
+    assert searched(run, url, 46)["id"][: len(frame)].equals(frame["id"])
     assert not load_study("s", url).get_trials(states=(TrialState.RUNNING,))
 
 
