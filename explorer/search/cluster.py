@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,20 +268,21 @@ def _crews(
         most = room(of_trial, of_timer) if work.trained else 0
         return most if cluster.workers is None else min(most, cluster.workers)
 
-    def missing(options: dict[str, Any]) -> Callable[[], str]:
-        return lambda: says_what_is_missing(options)
-
     trainers = Crew(
         hire(of_trial),
         many,
         lambda hello: fits(hello, not separate),
-        missing(of_trial),
+        partial(says_what_is_missing, of_trial),
         progress.warn,
     )
     timers = None
     if separate:
         timers = Crew(
-            hire(of_timer), lambda: room(of_timer), lambda hello: fits(hello, True), missing(of_timer), progress.warn
+            hire(of_timer),
+            partial(room, of_timer),
+            lambda hello: fits(hello, True),
+            partial(says_what_is_missing, of_timer),
+            progress.warn,
         )
     try:
         yield timers, trainers
