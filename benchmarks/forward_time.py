@@ -1,6 +1,6 @@
 """Forward time of our swin_t and shvit_s1 against timm's, interleaved in one run.
 
-    pip install 'vitscape[compare]' rich   # timm 1.0.31, beside torchvision 0.28.0 where torch is a CPU build
+    pip install 'vitscape[export]'   # timm 1.0.31, beside torchvision 0.28.0 where torch is a CPU build
     python -m benchmarks.forward_time [--rounds 40] [--batch 1] [--device cpu]
 
 Each round times one forward pass of every candidate, in an order that rotates. On a CPU with one thread the figure is

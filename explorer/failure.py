@@ -18,6 +18,7 @@ EXTRAS = {
     "sqlalchemy": "search",
     "PIL": "search",
     "pynvml": "search",
+    "safetensors": "search",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
@@ -57,7 +58,7 @@ def status_of(error: Exception) -> int:
     if type(error).__module__.split(".")[0] == "ray":  # its head is gone; a worker's death never comes here
         told = " ".join(str(error).split())[:200]
         return _tell(f"the Ray cluster cannot be used any more ({told}); the same command continues on another", 1)
-    if type(error).__name__ in ("SearchStopped", "NetworkRefused"):  # defined beside torch, not loaded for their sake
+    if type(error).__name__ in ("SearchStopped", "NetworkRefused", "ExportFailed"):  # defined beside torch, not loaded for their sake
         return _tell(str(error), 1)
     if out_of_memory(error):
         told = (str(error).strip() or "there is no room").splitlines()[0]

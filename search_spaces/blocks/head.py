@@ -16,8 +16,12 @@ class LayerNormHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.fc = nn.Linear(width, classes)
 
+    def pooled(self, x: Tensor) -> Tensor:
+        """(B, C), what the classifier sees."""
+        return self.norm(x.permute(0, 2, 3, 1)).mean((1, 2))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.norm(x.permute(0, 2, 3, 1)).mean((1, 2)))
+        return self.fc(self.pooled(x))
 
 
 class BatchNormHead(nn.Module):
@@ -28,8 +32,12 @@ class BatchNormHead(nn.Module):
         self.norm: nn.Module = nn.BatchNorm1d(width)
         self.fc = nn.Linear(width, classes)
 
+    def pooled(self, x: Tensor) -> Tensor:
+        """(B, C), what the classifier sees."""
+        return self.norm(x.mean((2, 3)))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.norm(x.mean((2, 3))))
+        return self.fc(self.pooled(x))
 
     @torch.no_grad()
     def folded(self) -> nn.Module:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +28,49 @@ from search_spaces.blocks.residual import Residual
 from search_spaces.blocks.single_head import SingleHeadAttention
 from search_spaces.blocks.stem import build_stem
 from search_spaces.blocks.window import WindowAttention
+from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from search_spaces.blocks.backbone import Backbone
 
 
-def build(architecture: Architecture | str | Path) -> Network:
+@overload
+def build(architecture: Architecture | str | Path, *, features_only: Literal[False] = False) -> Network: ...
+@overload
+def build(
+    architecture: Architecture | str | Path,
+    *,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    out_norms: bool = False,
+) -> Backbone: ...
+def build(
+    architecture: Architecture | str | Path,
+    *,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    out_norms: bool = False,
+) -> Network | Backbone:
     """The network of an architecture, or of an architecture file, freshly initialised, in training mode.
 
     >>> logits = build("arch.yaml")(torch.randn(2, 3, 224, 224))  # (2, classes)
+    >>> maps = build("arch.yaml", features_only=True)(torch.randn(2, 3, 800, 1333))  # [(2, C, H / 4, W / 4), ...]
 
-    Weights come from torch's global generator: seed it for the same ones again.
+    With `features_only` it is a Backbone, without head, whose outputs are the maps of the stages `out_indices`, all
+    where none are named. Weights come from torch's global generator: seed it for the same ones again.
 
     Raises:
         SpecError: the file is no architecture.
+        InputError: out_indices names a stage that is not there.
     """
     if not isinstance(architecture, Architecture):
         architecture = Architecture.load(architecture)
+    if features_only:
+        from search_spaces.blocks.backbone import Backbone
+
+        return Backbone(architecture.canonical, out_indices, out_norms)
+    if out_indices is not None or out_norms:
+        raise InputError("out_indices and out_norms are a backbone's; give features_only=True with them")
     return channels_last(Network(architecture.canonical))
 
 
@@ -53,24 +84,9 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.stem = build_stem(architecture)
-        stages, blocks = architecture.stages, sum(stage.depth for stage in architecture.stages)
-        rates = [architecture.drop_path * i / max(1, blocks - 1) for i in range(blocks)]  # linear over all blocks
-        self.stages = nn.ModuleList()
-        for i, (stage, side) in enumerate(zip(stages, architecture.maps, strict=True)):
-            parts = nn.Sequential()
-            if stage.downsample is not None:
-                parts.add_module("downsample", DOWNSAMPLES[stage.downsample](stages[i - 1].width, stage.width))
-            own, rates = rates[: stage.depth], rates[stage.depth :]
-            parts.add_module(
-                "blocks", nn.Sequential(*(build_block(stage, j, side, rate) for j, rate in enumerate(own)))
-            )
-            self.stages.append(parts)
-        self.head = HEADS[architecture.head.norm](stages[-1].width, architecture.classes)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self.stages = build_stages(architecture, len(architecture.stages))
+        self.head = HEADS[architecture.head.norm](architecture.stages[-1].width, architecture.classes)
+        initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The map after each stage, (B, C, H, W), finest first."""
@@ -89,6 +105,30 @@ class Network(nn.Module):
         network = copy.deepcopy(self).eval()
         fold(network)
         return channels_last(network)
+
+
+def build_stages(architecture: Architecture, number: int) -> nn.ModuleList:
+    """The first `number` stages, each with the downsampling before it; drop path is linear over all blocks."""
+    stages, blocks = architecture.stages, sum(stage.depth for stage in architecture.stages)
+    rates = [architecture.drop_path * i / max(1, blocks - 1) for i in range(blocks)]
+    built = nn.ModuleList()
+    for i, (stage, side) in enumerate(zip(stages[:number], architecture.maps, strict=False)):
+        parts = nn.Sequential()
+        if stage.downsample is not None:
+            parts.add_module("downsample", DOWNSAMPLES[stage.downsample](stages[i - 1].width, stage.width))
+        own, rates = rates[: stage.depth], rates[stage.depth :]
+        parts.add_module("blocks", nn.Sequential(*(build_block(stage, j, side, rate) for j, rate in enumerate(own))))
+        built.append(parts)
+    return built
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw the weights of its linear layers: truncated normal, .02 (Swin); biases are zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def build_block(stage: Stage, index: int, side: int, drop_path: float) -> nn.Sequential:

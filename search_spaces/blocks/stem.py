@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.architecture import Architecture, ConvStem, PatchStem
+from search_spaces.architecture import Architecture, PatchStem
 from search_spaces.blocks.conv_bn import ConvBN
 
 
@@ -30,11 +30,11 @@ class Position(nn.Module):
 class Patches(nn.Module):
     """Patch embedding: one convolution with kernel = stride, with bias, and LayerNorm (Swin, section 3.1)."""
 
-    def __init__(self, stem: PatchStem, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()
-        self.stride: int = stem.stride
-        self.proj = nn.Conv2d(channels, width, stem.stride, stem.stride)
-        self.norm = nn.LayerNorm(width) if stem.norm == "layer" else nn.Identity()
+        self.stride = stride
+        self.proj = nn.Conv2d(channels, width, stride, stride)
+        self.norm = nn.LayerNorm(width) if norm == "layer" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         short_h, short_w = -x.shape[2] % self.stride, -x.shape[3] % self.stride
@@ -47,10 +47,9 @@ class Patches(nn.Module):
 class ConvSteps(nn.Module):
     """Overlapping 3x3 stride-2 Conv-BN steps, widths C/8, C/4, C/2, C, ReLU between them (SHViT, section 3.1)."""
 
-    def __init__(self, stem: ConvStem, channels: int, width: int) -> None:
+    def __init__(self, channels: int, widths: list[int]) -> None:
         super().__init__()
-        widths = [channels, *stem.widths(width)]
-        self.steps = nn.ModuleList(ConvBN(a, b, 3, 2) for a, b in pairwise(widths))
+        self.steps = nn.ModuleList(ConvBN(a, b, 3, 2) for a, b in pairwise([channels, *widths]))
 
     def forward(self, x: Tensor) -> Tensor:
         for i, step in enumerate(self.steps):
@@ -63,9 +62,9 @@ def build_stem(architecture: Architecture) -> nn.Sequential:
     stem, width = architecture.stem, architecture.stages[0].width
     parts = nn.Sequential()
     if isinstance(stem, PatchStem):
-        parts.add_module("embed", Patches(stem, architecture.in_channels, width))
+        parts.add_module("embed", Patches(architecture.in_channels, width, stem.stride, stem.norm))
     else:
-        parts.add_module("embed", ConvSteps(stem, architecture.in_channels, width))
+        parts.add_module("embed", ConvSteps(architecture.in_channels, stem.widths(width)))
     if stem.position == "absolute":
         parts.add_module("position", Position(width, architecture.maps[0]))
     return parts

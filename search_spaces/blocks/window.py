@@ -59,14 +59,22 @@ class WindowAttention(nn.Module):
         if table is not None:
             nn.init.trunc_normal_(table, std=0.02)
         self.grid = grid_of(side, side, size, shift)
-        self.register_buffer("index", None if table is None else relative_position_index(self.grid, size), False)
-        self.register_buffer("mask", attention_mask(self.grid), False)
+        self.register_buffer("index", None, False)
+        self.register_buffer("mask", None, False)
         self.register_buffer("bias", None, False)  # index and mask applied to the table, once it is final
+        self.compute_geometry()
         self.register_load_state_dict_post_hook(_gather_again)  # type: ignore[no-untyped-call]
 
     index: Tensor | None
     mask: Tensor | None
     bias: Tensor | None
+
+    def compute_geometry(self) -> None:
+        """Set index and mask anew, which no state dict holds: for who builds without memory and then fills it."""
+        weight, table = next(self.parameters()), self.relative_position_bias_table
+        self.index = None if table is None else relative_position_index(self.grid, self.size).to(weight.device)
+        mask = attention_mask(self.grid)
+        self.mask = None if mask is None else mask.to(weight.device, weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         b, _, h, w = x.shape
@@ -74,7 +82,7 @@ class WindowAttention(nn.Module):
         tokens = self.norm(x.permute(0, 2, 3, 1))  # (B, H, W, C), a view
         windows = partition(tokens, grid)  # (B * windows, N, C)
         bias = self.attention_bias(grid)
-        if bias is not None and bias.shape[0] > 1 and b > 1:
+        if bias is not None and bias.shape[0] > 1:
             bias = bias.expand(b, *bias.shape).flatten(0, 1)
         windows = self.proj(attend(self.qkv(windows), self.heads, bias))
         return reverse(windows, grid, b).permute(0, 3, 1, 2)
