@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from explorer.profile.cores import require_cores
 from explorer.profile.device import device_name, resolve_device
 from explorer.profile.lease import OnWait, device_lease, lease_key
 from explorer.profile.quiet import undisturbed
-from explorer.profile.runtimes import example_images, on_unsupported_precision, require_runtime
-from explorer.profile.sampling import Estimate, Series, estimate, sample
+from explorer.profile.runtimes import Forward, example_images, on_unsupported_precision, require_runtime
+from explorer.profile.sampling import Block, Estimate, Series, estimate, sample
 from explorer.profile.sentinel import Yardstick, build_sentinel
 from explorer.profile.statistics import median_ci
 from explorer.profile.verdict import judge
@@ -31,7 +31,18 @@ from explorer.profile.watch import POWER_CAP, WATCHES, nvidia_driver
 from explorer.record import Conditions, DeviceState, Latency, Occasion, Precision
 from search_spaces.errors import InputError
 
-__all__ = ["PROTOCOL", "Subject", "device_name", "measure", "measure_together", "median_ci", "resolve_device"]
+__all__ = [
+    "PROTOCOL",
+    "Contender",
+    "Subject",
+    "Timed",
+    "device_name",
+    "measure",
+    "measure_in_turns",
+    "measure_together",
+    "median_ci",
+    "resolve_device",
+]
 
 PROTOCOL = 2  # latencies of different protocols are not put into one column
 
@@ -43,6 +54,41 @@ class Subject:
     model: nn.Module
     image_size: int  # pixels, square
     in_channels: int = 3
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is timed in turns with others, each executed in a way of its own."""
+
+    prepare: Callable[[Tensor], Forward]  # of an example (B, C, H, W), float32, on the device
+    image_size: int  # pixels, square
+    in_channels: int
+    runtime: str  # as in the conditions, like the two below
+    precision: Precision
+    libraries: dict[str, str]
+
+    def conditions(self, device: torch.device, batch_size: int, threads: int) -> Conditions:
+        """Under what it is timed; threads count on a CPU only."""
+        return Conditions(
+            device=device.type,
+            device_name=device_name(device),
+            driver=nvidia_driver() if device.type == "cuda" else None,
+            runtime=self.runtime,
+            precision=self.precision,
+            batch_size=batch_size,
+            image_size=self.image_size,
+            threads=threads if device.type == "cpu" else None,
+            torch=torch.__version__,
+            libraries=self.libraries,
+        )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A contender's latency, and its blocks, of which the n-th was timed beside the n-th of the others."""
+
+    latency: Latency
+    blocks: tuple[Block, ...]
 
 
 def measure(
@@ -98,42 +144,74 @@ def measure_together(
     As `measure`; `time_limit_s` is for each. `on_progress(done, of)` tells after each round how many have converged.
     """
     where = resolve_device(str(device))
-    for subject in subjects:
-        for name, value in (("image_size", subject.image_size), ("in_channels", subject.in_channels)):
+    _require(precision in get_args(Precision), "precision", precision, f"choose {', '.join(get_args(Precision))}")
+    chosen = require_runtime(runtime, where)
+    libraries = chosen.libraries(where)
+
+    def contender(subject: Subject) -> Contender:
+        def prepare(example: Tensor) -> Forward:
+            return chosen.prepare(subject.model, example, precision)
+
+        return Contender(prepare, subject.image_size, subject.in_channels, runtime, precision, libraries)
+
+    timed = measure_in_turns(
+        [contender(subject) for subject in subjects],
+        device=where,
+        batch_size=batch_size,
+        threads=threads,
+        target=target,
+        time_limit_s=time_limit_s,
+        on_wait=on_wait,
+        on_progress=on_progress,
+    )
+    return [one.latency for one in timed if one is not None]  # all of them: a failure would have been raised
+
+
+def measure_in_turns(
+    contenders: Sequence[Contender],
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 1,
+    threads: int = 1,
+    target: float = 0.02,
+    time_limit_s: float = 10.0,
+    on_wait: OnWait | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_failure: Callable[[int, Exception], None] | None = None,
+) -> list[Timed | None]:
+    """What was measured of each contender, their blocks in turns, whatever executes each of them.
+
+    As `measure_together`. `on_failure(index, error)` is told of a contender that could not be prepared, or whose first
+    pass failed: it has None, and the others go on. Without it the error is raised.
+    """
+    where = resolve_device(str(device))
+    for one in contenders:
+        for name, value in (("image_size", one.image_size), ("in_channels", one.in_channels)):
             _require(value >= 1, name, value, "give a whole number of at least 1")
     _require(batch_size >= 1, "batch_size", batch_size, "give a whole number of at least 1")
-    _require(precision in get_args(Precision), "precision", precision, f"choose {', '.join(get_args(Precision))}")
     _require(0 < target < 1, "target", target, "give a share of the median between 0 and 1, such as 0.02")
     _require(0 < time_limit_s < math.inf, "time_limit_s", time_limit_s, "give seconds above 0")
-    chosen, on_cpu = require_runtime(runtime, where), where.type == "cpu"
+    on_cpu = where.type == "cpu"
     if on_cpu:
         require_cores(threads)
-    conditions = Conditions(
-        device=where.type,
-        device_name=device_name(where),
-        driver=nvidia_driver() if where.type == "cuda" else None,
-        runtime=runtime,
-        precision=precision,
-        batch_size=batch_size,
-        image_size=1,  # set for each
-        threads=threads if on_cpu else None,
-        torch=torch.__version__,
-        libraries=chosen.libraries(where),
-    )
-    place = f"{platform.node()}/{lease_key(where)}"
+    place, name = f"{platform.node()}/{lease_key(where)}", device_name(where)
     with device_lease(where, on_wait), undisturbed(where, threads) as bound:
         began = time.time()
-        forwards = []
-        with on_unsupported_precision(precision, where):
-            for subject in subjects:
-                example = example_images(batch_size, subject.in_channels, subject.image_size, where)
-                forwards.append(chosen.prepare(subject.model, example, precision))
-                forwards[-1]()
-        yardstick = Yardstick(conditions.device_name, lease_key(where), conditions.threads)
+        forwards: dict[int, Forward] = {}
+        for index, one in enumerate(contenders):
+            try:
+                forwards[index] = _prepared(one, batch_size, where)
+            except Exception as error:  # a network, a file above all, may fail in any way: the others go on
+                if on_failure is None:
+                    raise
+                on_failure(index, error)
+        if not forwards:
+            return [None] * len(contenders)
+        yardstick = Yardstick(name, lease_key(where), threads if on_cpu else None)
         sentinel, watch = build_sentinel(where), WATCHES[where.type](where, bound)
         try:
             all_series, speed = sample(
-                forwards,
+                list(forwards.values()),
                 sentinel,
                 yardstick.at_rest,
                 where,
@@ -150,19 +228,20 @@ def measure_together(
         apart = [yardstick.apart(one.drift) for one in found]
         yardstick.keep(speed.now_ms)
         occasion = Occasion(place=place, began=began, ended=time.time())
-    return [
-        _result(
-            series,
-            one,
-            far,
-            state,
-            target,
-            conditions.model_copy(update={"image_size": subject.image_size}),
-            bound or None,
-            occasion,
-        )
-        for subject, series, one, far in zip(subjects, all_series, found, apart, strict=True)
-    ]
+    timed: list[Timed | None] = [None] * len(contenders)
+    for index, series, estimated, far in zip(forwards, all_series, found, apart, strict=True):
+        conditions = contenders[index].conditions(where, batch_size, threads)
+        latency = _result(series, estimated, far, state, target, conditions, bound or None, occasion)
+        timed[index] = Timed(latency, tuple(series.blocks))
+    return timed
+
+
+def _prepared(contender: Contender, batch_size: int, device: torch.device) -> Forward:
+    """The contender's forward pass, which has run once."""
+    with on_unsupported_precision(contender.precision, device):
+        forward = contender.prepare(example_images(batch_size, contender.in_channels, contender.image_size, device))
+        forward()
+    return forward
 
 
 def _result(

@@ -13,13 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from explorer.profile.runtimes.eager import torch_libraries
-from explorer.profile.runtimes.onnx_bytes import INPUT, OUTPUT, onnx_bytes
-from explorer.profile.runtimes.runtime import Forward, NetworkRefused, place
+from explorer.profile.runtimes.onnx_bytes import onnx_bytes
+from explorer.profile.runtimes.runtime import DTYPES, Forward, NetworkRefused, place
 from explorer.record import Precision
 from search_spaces.errors import InputError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 ELEMENT_TYPES: dict[Precision, int] = {"fp32": 1, "fp16": 10, "bf16": 16}  # as onnx.TensorProto numbers them
+PRECISIONS: dict[str, Precision] = {  # as ONNX Runtime calls them
+    "tensor(float)": "fp32",
+    "tensor(float16)": "fp16",
+    "tensor(bfloat16)": "bf16",
+}
 SILENT = 4  # ONNX Runtime's log: what is fatal alone; errors come as exceptions
 
 
@@ -31,15 +36,32 @@ def prepare_onnxruntime(model: nn.Module, example: Tensor, precision: Precision)
         InputError: the provider itself does not load.
     """
     placed, images = place(model, example, precision)
-    on_cuda, device = example.device.type == "cuda", example.device
+    way_out = "use eager" if precision == "fp32" else "use fp32, or eager"
+    return run_onnx(onnx_bytes(placed, images), images, precision, whole=True, way_out=way_out)
+
+
+def run_onnx(model: bytes | str, images: Tensor, precision: Precision, *, whole: bool, way_out: str) -> Forward:
+    """A forward pass of an ONNX model of one input and one output, serialised or in a file, on the images' device.
+
+    `whole` refuses a model of which operators would run elsewhere than on that device. `way_out` ends a refusal's line.
+
+    Raises:
+        NetworkRefused, InputError: as prepare_onnxruntime.
+    """
+    on_cuda, device = images.device.type == "cuda", images.device
     stream = torch.cuda.Stream(device) if on_cuda else None
-    session = _session(onnx_bytes(placed, images), device, precision, stream)
+    with _refusals(device, precision, way_out):
+        session = _session(model, device, stream, whole)
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
     images = images.contiguous()  # (B, C, H, W) without strides: ONNX knows no other layout
-    logits = torch.empty(session.get_outputs()[0].shape, dtype=images.dtype, device=device)
+    # an axis of any length has a name in place of a number: it is the batch
+    shape = [axis if isinstance(axis, int) else len(images) for axis in found.shape]
+    kind = PRECISIONS[found.type]
+    logits = torch.empty(shape, dtype=DTYPES[kind], device=device)
     binding, options = session.io_binding(), _run_options()
-    where = (device.type, device.index or 0, ELEMENT_TYPES[precision])
-    binding.bind_input(INPUT, *where, tuple(images.shape), images.data_ptr())
-    binding.bind_output(OUTPUT, *where, tuple(logits.shape), logits.data_ptr())
+    where = device.type, device.index or 0
+    binding.bind_input(given.name, *where, ELEMENT_TYPES[precision], tuple(images.shape), images.data_ptr())
+    binding.bind_output(found.name, *where, ELEMENT_TYPES[kind], tuple(logits.shape), logits.data_ptr())
 
     def forward(read_by_address: Tensor = images) -> Tensor:
         session.run_with_iobinding(binding, options)
@@ -56,13 +78,13 @@ def prepare_onnxruntime(model: nn.Module, example: Tensor, precision: Precision)
         return logits
 
     chosen = forward_on_cuda if on_cuda else forward
-    with _refusals(device, precision):  # memory is taken in the first pass
+    with _refusals(device, precision, way_out):  # memory is taken in the first pass
         chosen()
     return chosen
 
 
-def _session(model: bytes, device: torch.device, precision: Precision, stream: torch.cuda.Stream | None) -> Any:
-    """An InferenceSession whose every operator runs on `device`."""
+def _session(model: bytes | str, device: torch.device, stream: torch.cuda.Stream | None, whole: bool) -> Any:
+    """An InferenceSession on `device`, every operator of it where `whole`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -74,11 +96,11 @@ def _session(model: bytes, device: torch.device, precision: Precision, stream: t
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider: Any = PROVIDERS[device.type]
     if stream is not None:
-        # An operator without a CUDA kernel would else run on the CPU, its inputs and outputs copied there and back
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if whole:
+            # An operator without a CUDA kernel would else run on the CPU, its inputs and outputs copied there and back
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = (provider, {"device_id": str(device.index or 0), "user_compute_stream": str(stream.cuda_stream)})
-    with _refusals(device, precision):
-        session = onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
+    session = onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     if session.get_providers()[0] != PROVIDERS[device.type]:  # where its libraries do not load, a mere warning
         loaded = ", ".join(session.get_providers())
         raise InputError(
@@ -88,17 +110,14 @@ def _session(model: bytes, device: torch.device, precision: Precision, stream: t
 
 
 @contextmanager
-def _refusals(device: torch.device, precision: Precision) -> Iterator[None]:
+def _refusals(device: torch.device, precision: Precision, way_out: str) -> Iterator[None]:
     """Turns what ONNX Runtime says of a network that it cannot run into a NetworkRefused of one line."""
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     try:
         yield
     except (errors.Fail, errors.NotImplemented, errors.InvalidGraph, errors.RuntimeException) as error:
-        reason, way_out = (
-            str(error).strip().splitlines()[0],
-            "use eager" if precision == "fp32" else "use fp32, or eager",
-        )
+        reason = str(error).strip().splitlines()[0]
         what = f"precision={precision!r}: ONNX Runtime's {PROVIDERS[device.type]} cannot run this network"
         raise NetworkRefused(f"runtime=onnxruntime, {what}: {reason}; {way_out}") from error
 
