@@ -38,7 +38,7 @@ def import_timm() -> tuple[object, object]:
 
 def candidates(name: str) -> dict[str, nn.Module]:
     """The networks to compare, all with the same weights, in eval mode; timm's first."""
-    from timm.layers import set_fused_attn
+    from timm.layers.config import set_fused_attn
     from timm.models import create_model
 
     found: dict[str, nn.Module] = {}

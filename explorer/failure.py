@@ -26,6 +26,7 @@ EXTRAS = {
     "streamlit": "dashboard",
     "plotly": "dashboard",
 }
+STOPPED = ("SearchStopped", "NetworkRefused", "ExportFailed")  # some defined beside torch, not loaded for their sake
 NO_MEMORY = (  # in the words of CUDA and MPS, of a CPU, of cuBLAS and cuDNN, of ONNX Runtime
     "out of memory",
     "can't allocate memory",
@@ -58,7 +59,7 @@ def status_of(error: Exception) -> int:
     if type(error).__module__.split(".")[0] == "ray":  # its head is gone; a worker's death never comes here
         told = " ".join(str(error).split())[:200]
         return _tell(f"the Ray cluster cannot be used any more ({told}); the same command continues on another", 1)
-    if type(error).__name__ in ("SearchStopped", "NetworkRefused", "ExportFailed"):  # defined beside torch, not loaded for their sake
+    if type(error).__name__ in STOPPED:
         return _tell(str(error), 1)
     if out_of_memory(error):
         told = (str(error).strip() or "there is no room").splitlines()[0]

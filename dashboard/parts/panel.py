@@ -21,7 +21,7 @@ from dashboard.figures.hover import share_text
 from dashboard.parts.decide import phrase
 from dashboard.text import plain
 from explorer import results
-from explorer.export import _write as write_trial
+from explorer.export import TARGETS, subject_of
 from explorer.metrics import METRICS, Metric
 from explorer.record import TrialRecord
 from explorer.storage import ATTRIBUTE
@@ -207,9 +207,13 @@ def exported(view: View, number: int, table: pd.DataFrame) -> dict[str, tuple[st
     row = table.iloc[0].copy()
     row["architecture"] = view.architecture(number)
     study = cast("optuna.Study", _Study(view.name, {ATTRIBUTE: view.record}))
+    subject, files = subject_of(study, row), {}
     with TemporaryDirectory() as folder:
-        written = write_trial(study, row, Path(folder), list(MIME))
-        return {path.suffix[1:]: (path.name, path.read_bytes()) for path in written}
+        for name in MIME:
+            path = TARGETS[name].path(Path(folder), subject)
+            TARGETS[name].write(subject, path)
+            files[name] = (path.name, path.read_bytes())
+    return files
 
 
 def commands(view: View, number: int, name: str) -> list[str]:

@@ -1,28 +1,51 @@
-"""From a study's trials to files of one's own."""
+"""From a study's trials, or an architecture with its weights, to files that work elsewhere."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from explorer.export.config import write_json, write_yaml
+from explorer.export.choose import chosen, describe, safe_name, subject_of
+from explorer.export.config import JSON, YAML
+from explorer.export.errors import ExportError, ExportFailed
+from explorer.export.huggingface import HUGGINGFACE
+from explorer.export.onnx import ONNX
+from explorer.export.python import PYTHON
+from explorer.export.run import run
+from explorer.export.subject import Subject
+from explorer.export.target import Target
+from explorer.export.timm import TIMM
+from explorer.export.torch_export import TORCH_EXPORT
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import optuna
-    import pandas as pd
+    from rich.console import Console
+
+    from explorer.setup import Setup
+
+__all__ = [
+    "TARGETS",
+    "ExportError",
+    "ExportFailed",
+    "Target",
+    "describe",
+    "export",
+    "export_architecture",
+    "subject_of",
+]
 
 # a target is one small file and one line here
-TARGETS: dict[str, Callable[[Architecture, Path], None]] = {"yaml": write_yaml, "json": write_json}
-MANIFEST = "export.json"
-
-
-class ExportError(InputError):
-    """What was asked for is not in the study, or cannot be written; one line."""
+TARGETS: dict[str, Target] = {
+    "yaml": YAML,
+    "json": JSON,
+    "python": PYTHON,
+    "onnx": ONNX,
+    "torch_export": TORCH_EXPORT,
+    "timm": TIMM,
+    "huggingface": HUGGINGFACE,
+}
 
 
 def export(
@@ -36,132 +59,66 @@ def export(
     every: bool = False,
     objectives: Sequence[str] | None = None,
     to: Sequence[str] = ("yaml",),
+    weights: str | Path | None = None,
+    timed: Setup | None = None,
+    console: Console | None = None,
 ) -> list[Path]:
-    """Paths of the files written into the folder `out` for one choice of trials.
+    """Paths of the files written into the folder `out` for one choice of trials, each verified before it is put there.
 
     The choice is a trial by number, the knee, the most accurate within budgets in stored units, the whole front, or
     every complete trial, each architecture once. Front and knee are for `objectives`, the study's where None.
-    A whole front replaces the study's earlier one in the folder: files that are no longer on it are removed
-    (`export.json` lists what was written).
+    A whole front replaces the study's earlier one in the folder: files that are no longer on it are removed.
+    `weights` is a file of trained ones, of a single architecture; else files hold random weights, or none. `timed`
+    tells where the files are timed that run here; None: not at all. `export.json` lists what was written.
 
-    >>> export(study, "pareto", whole_front=True, to=("yaml", "json"))
+    >>> export(study, "pareto", whole_front=True, to=("yaml", "onnx"))
 
     Raises:
-        ExportError: no such choice or target; one line.
+        ExportError: no such choice or target, or what a target needs is not installed; one line.
+        ExportFailed: a file does not compute what it should, or a network cannot be written so; the others are written.
     """
     if [trial is not None, knee, best_under is not None, whole_front, every].count(True) != 1:
         raise ExportError("choose one of: a trial, the knee, best-under, the front, all")
     if objectives is not None and not (knee or whole_front):
         raise ExportError("objectives: they are those of the front or its knee; choose one of the two")
-    for target in to:
-        if target not in TARGETS:
-            raise ExportError(f"to={target}: not known; use one of {', '.join(TARGETS)}")
-    rows = _chosen(study, trial, knee, best_under, every, objectives)
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = [path for _, row in rows.iterrows() for path in _write(study, row, folder, to)]
-        _write_manifest(folder, study.study_name, written, replace=whole_front)
-    except OSError as error:
-        raise ExportError(f"out={out}: cannot be written ({error.strerror}); choose another folder") from None
-    return written
+    from explorer.frame import trial_record
+
+    targets = targets_of(to)
+    rows = chosen(study, trial, knee, best_under, every, objectives)
+    records = {trial.number: trial_record(trial) for trial in study.get_trials(deepcopy=False)}
+    subjects = [subject_of(study, row, records[int(row["number"])]) for _, row in rows.iterrows()]
+    if weights is not None and len(subjects) > 1:
+        raise ExportError(f"weights={weights}: of one network, and {len(subjects)} are exported; choose one with trial")
+    subjects = [subject.with_weights(weights) for subject in subjects]
+    return run(subjects, targets, Path(out), study.study_name, replace=whole_front, timed=timed, console=console)
 
 
-def _chosen(
-    study: optuna.Study,
-    trial: int | None,
-    knee: bool,
-    best_under: Mapping[str, float] | None,
-    every: bool,
-    objectives: Sequence[str] | None,
-) -> pd.DataFrame:
-    from explorer import results
-    from explorer.metrics import metric
-    from explorer.storage import study_objectives
+def export_architecture(
+    architecture: Architecture,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    to: Sequence[str] = ("yaml",),
+    weights: str | Path | None = None,
+    timed: Setup | None = None,
+    console: Console | None = None,
+) -> list[Path]:
+    """As `export`, of an architecture that need be in no study; its files are called `name`, else as itself.
 
-    frame, objectives = results.frame(study), objectives or study_objectives(study)
-    if trial is not None:
-        row = results.find_trial(frame, trial)
-        if row is None:
-            raise ExportError(
-                f"trial={trial}: study {study.study_name} has {len(frame)} trials, none such with a record"
-            )
-        return row.to_frame().T
-    if best_under is not None:
-        goal = "accuracy" if "accuracy" in objectives else objectives[0]
-        row = results.best_under(frame, goal, **best_under)
-        if row is None:
-            asked = ", ".join(f"{name}={metric(name).text(value)}" for name, value in best_under.items())
-            raise ExportError(f"best-under {asked}: no trial of study {study.study_name} is within it; allow more")
-        return row.to_frame().T
-    if every:
-        rows = frame[(frame["status"] == "complete") & ~frame["duplicate"]]
-    elif knee:
-        row = results.knee(frame, objectives)
-        rows = frame.head(0) if row is None else row.to_frame().T
-    else:
-        rows = results.front(frame, objectives)
-    if rows.empty:
-        raise ExportError(f"study {study.study_name} has no complete trial with {', '.join(objectives)} yet")
-    return rows
+    >>> export_architecture(preset("swin_t"), "swin", weights="swin_t.safetensors", to=("onnx", "timm"))
+    """
+    called = safe_name(name or architecture.name or architecture.id)
+    subject = Subject(called, architecture.model_copy(update={"name": called})).with_weights(weights)
+    return run([subject], targets_of(to), Path(out), None, replace=False, timed=timed, console=console)
 
 
-def _write(study: optuna.Study, row: pd.Series[Any], folder: Path, to: Sequence[str]) -> list[Path]:
-    safe = re.sub(r"[^\w.+-]", "_", study.study_name).lstrip(".") or "study"
-    stem = f"{safe}_{int(row['number']):04d}"
-    architecture = Architecture.from_dict(row["architecture"], f"trial {row['number']}")
-    architecture = architecture.model_copy(update={"name": stem, "description": describe(study, row)})
-    written = []
-    for target in to:
-        path = folder / f"{stem}.{target}"
-        TARGETS[target](architecture, path)
-        written.append(path)
-    return written
+def targets_of(names: Sequence[str]) -> dict[str, Target]:
+    """The targets of these names, each once.
 
-
-def describe(study: optuna.Study, row: pd.Series[Any]) -> str:
-    """A trial's numbers with their conditions, in one line."""
-    import pandas as pd
-
-    from explorer.metrics import METRICS, metric
-    from explorer.results import interval_columns, latencies, verdict_column
-    from explorer.storage import study_record
-
-    names = dict.fromkeys([*METRICS, *latencies(row.to_frame().T)])
-    known = [one for one in map(metric, names) if not pd.isna(row[one.column])]
-    numbers = {one.name: f"{one.label} {one.text(float(row[one.column]))}" for one in known}
-    if "accuracy" in numbers:
-        numbers["accuracy"] += f" on {study_record(study)['data']['source']}"
-    for one in known:
-        if (ends := interval_columns(one)) is not None:
-            low, high = (row[end] for end in ends)
-            said = [f"95 % interval {low:.3g} to {high:.3g} ms"]
-            if one.name == "latency":
-                said += [f"{row['device_name']}, {row['runtime']}, {row['precision']}, batch {row['batch_size']}"]
-            if not pd.isna(row[verdict_column(one)]) and row[verdict_column(one)] != "ok":
-                said += [row[verdict_column(one)]]
-            numbers[one.name] += f" ({'; '.join(said)})"
-    return f"Trial {row['number']} of study {study.study_name}: {', '.join(numbers.values())}"
-
-
-def _write_manifest(folder: Path, study: str, written: list[Path], replace: bool) -> None:
-    """List what is in the folder; where a whole front is written, remove what was on the study's earlier one."""
-    manifest = folder / MANIFEST
-    names, before = [path.name for path in written], _read_manifest(manifest)
-    earlier = before["files"] if before["study"] == study else []
-    for name in earlier if replace else []:
-        stale = folder / Path(name).name
-        if stale.name not in names and stale.suffix.removeprefix(".") in TARGETS:
-            stale.unlink(missing_ok=True)
-    kept = [] if replace else [name for name in earlier if name not in names]
-    manifest.write_text(json.dumps({"study": study, "files": kept + names}, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_manifest(manifest: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if isinstance(found, dict) and isinstance(found.get("files"), list) and "study" in found:
-        return {"study": found["study"], "files": [name for name in found["files"] if isinstance(name, str)]}
-    return {"study": None, "files": []}
+    Raises:
+        ExportError: one is not known.
+    """
+    for name in names:
+        if name not in TARGETS:
+            raise ExportError(f"to={name}: not known; use one of {', '.join(TARGETS)}")
+    return {name: TARGETS[name] for name in names}

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from search_spaces.architecture import Architecture
+from explorer.export.subject import Subject
+from explorer.export.target import Target
 
 
-def write_yaml(architecture: Architecture, path: Path) -> None:
+def write_yaml(subject: Subject, path: Path) -> dict[str, Any]:
     """Write the architecture as YAML under a comment that says how to use it."""
-    comment = "# Rebuild: from search_spaces import build; network = build(__FILE__)".replace(
-        "__FILE__", repr(path.name)
-    )
-    path.write_text(f"{comment}\n{architecture.to_yaml()}", encoding="utf-8")
+    comment = f"# Rebuild: from search_spaces import build; network = build({path.name!r})"
+    path.write_text(f"{comment}\n{subject.architecture.to_yaml()}", encoding="utf-8")
+    return {}
 
 
-def write_json(architecture: Architecture, path: Path) -> None:
+def write_json(subject: Subject, path: Path) -> dict[str, Any]:
     """Write the architecture as JSON."""
-    path.write_text(json.dumps(architecture.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(subject.architecture.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {}
+
+
+LOAD = """
+import torch
+from search_spaces import build, load_weights
+
+model = load_weights(build("{{name}}.{suffix}"), torch.load("{{name}}.pt", weights_only=True)).eval()
+"""
+YAML = Target("{name}.yaml", write_yaml, LOAD.format(suffix="yaml"), takes_weights=True, ours=True)
+JSON = Target("{name}.json", write_json, LOAD.format(suffix="json"), takes_weights=True, ours=True)

@@ -1,0 +1,133 @@
+"""What is exported: an architecture with a network built of it, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from search_spaces.blocks.network import Network
+
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of images in 0..1
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One architecture on its way into files."""
+
+    name: str  # of the files, without their suffix
+    architecture: Architecture  # named and described
+    weights: Path | None = None  # trained ones; None: random ones
+    seen: Statistics | None = None  # how the images were normalised that it was trained on
+    origin: Mapping[str, Any] = field(default_factory=dict)  # told in the manifest: study, trial, evaluation
+
+    @cached_property
+    def network(self) -> Network:
+        """The network in eval mode, on the CPU, with its BatchNorms."""
+        from search_spaces.blocks.network import build
+
+        network = build(self.architecture)
+        if self.weights is None:
+            return randomised(network)
+        from explorer.weights import load_file
+
+        return load_file(network, self.weights).eval()
+
+    def with_weights(self, path: str | Path | None) -> Subject:
+        """The same with trained weights, read from a file that says what images they were trained on, or does not."""
+        if path is None:
+            return self
+        from explorer.checkpoint import told_by
+
+        return replace(self, weights=Path(path), seen=_statistics(told_by(path)))
+
+    def forget(self) -> None:
+        """Free the memory of what was built."""
+        for name in ("network", "folded"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def folded(self) -> Network:
+        """The network as it is deployed."""
+        return self.network.fuse()
+
+    @property
+    def statistics(self) -> Statistics:
+        """How images are normalised: as in training, else ImageNet's numbers."""
+        channels = self.architecture.in_channels
+        return self.seen or (IMAGENET if channels == 3 else ((0.5,) * channels, (0.5,) * channels))
+
+    def images(self, count: int, seed: int = 0) -> torch.Tensor:
+        """(count, C, H, W) of noise."""
+        import torch
+
+        generator, size = torch.Generator().manual_seed(seed), self.architecture.image_size
+        return torch.randn(count, self.architecture.in_channels, size, size, generator=generator)
+
+    @property
+    def identifier(self) -> str:
+        """The name as Python takes it: "demo_0003", "_3x" for "3x"."""
+        plain = re.sub(r"\W", "_", self.name)
+        return plain if plain.isidentifier() else f"_{plain}"
+
+
+def _statistics(told: Mapping[object, object]) -> Statistics | None:
+    """How images were normalised, as a file of weights tells: "mean" and "std", lists of numbers in JSON."""
+    try:
+        mean, std = (tuple(float(value) for value in json.loads(str(told[name]))) for name in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return mean, std
+
+
+def randomised(network: Network, seed: int = 0) -> Network:
+    """The network in eval mode, every weight, norm and table of it drawn at random, so that no mistake can hide.
+
+    As initialised, residual branches that end in a BatchNorm are zero, and biases and tables next to it. Statistics are
+    those of a batch of noise, so that maps stay of order 1 however many blocks there are.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    architecture = network.architecture
+    size = architecture.image_size
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():  # shares memory with the network
+            if tensor.is_floating_point():
+                tensor.copy_(_drawn(name, tensor, generator))
+        parts = [*network.eval().stem.modules(), *network.stages.modules()]  # the head's has too few values
+        norms = [part for part in parts if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = 1.0
+            norm.train()
+        network(torch.randn(2, architecture.in_channels, size, size, generator=generator))
+        for norm in norms:
+            norm.momentum = 0.1
+    return network.eval()
+
+
+def _drawn(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    import torch
+
+    values = torch.randn(tensor.shape, generator=generator)
+    if name.endswith("running_var"):
+        return torch.exp(0.3 * values)
+    if name.endswith("running_mean"):
+        return 0.2 * values
+    if name.endswith("relative_position_bias_table"):
+        return values
+    if tensor.ndim == 1:
+        return 1 + 0.2 * values if name.endswith("weight") else 0.1 * values
+    return values / math.sqrt(max(1, math.prod(tensor.shape[1:])))  # of order 1 what is of order 1
