@@ -23,6 +23,8 @@ from search_spaces.shipped import find
 __all__ = ["Imported", "import_weights", "load_file", "read_architecture", "read_weights", "resized", "save_weights"]
 
 FORMAT = "vitscape/weights@1"
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of images in 0..1
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # that published weights were trained with
 
 
 def read_architecture(path: str | Path) -> Architecture | None:
@@ -35,6 +37,17 @@ def read_architecture(path: str | Path) -> Architecture | None:
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: its architecture cannot be read; the file is damaged: write it again") from None
     return Architecture.from_dict(data, str(path))
+
+
+def statistics_of(path: str | Path) -> Statistics | None:
+    """How the images were normalised that a file's weights were trained on, where it tells, as those of `train` do."""
+    told = told_by(path)
+    about = told.get("about", told)  # a checkpoint of torch.save keeps it apart
+    try:
+        mean, std = (tuple(float(value) for value in json.loads(about[name])) for name in ("mean", "std"))  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return mean, std
 
 
 def save_weights(

@@ -63,6 +63,7 @@ def explain(
     from explorer.explain.scene import Scene
     from explorer.explain.stage_sheet import stage_sheet
     from explorer.explain.views import look
+    from explorer.weights import load_file, statistics_of
 
     name = str(architecture)
     if not isinstance(architecture, Architecture):
@@ -72,12 +73,10 @@ def explain(
     else:
         name = architecture.name or architecture.id
     chosen = _stages(stages, len(architecture.stages))
-    picture = load_picture(str(image), architecture)
+    picture = load_picture(str(image), architecture, None if weights is None else statistics_of(weights))
     asked = _queries(queries, architecture.image_size) or auto_queries(picture.pixels)
     network = build_seeded(architecture, 0)
     if weights is not None:
-        from explorer.weights import load_file
-
         network = load_file(network, weights)
     network = network.eval()
     found = lattices(architecture)

@@ -16,13 +16,14 @@ from explorer.proxy import cues
 from explorer.proxy.data import SOURCES
 from explorer.proxy.dataset import channel_statistics
 from explorer.proxy.digits import VALIDATION, digit_maps, stratified_split
+from explorer.proxy.folder import rgb
+from explorer.weights import IMAGENET, Statistics
 from search_spaces.architecture import Architecture
 from search_spaces.document import short
 from search_spaces.errors import InputError
 
 MOST_PIXELS = 100_000_000  # of a file; 300 MB once decoded
 LARGEST_DRAWN = 512  # pixels of an image of cues: 256 are drawn to get one
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation that published weights were trained with
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Picture:
         return image if channels == 3 else image.mean(1, keepdim=True)
 
 
-def load_picture(image: str, architecture: Architecture) -> Picture:
+def load_picture(image: str, architecture: Architecture, seen: Statistics | None = None) -> Picture:
     """The picture that `--image` means, at the network's size.
+
+    A file is normalised as images in training were, `seen`, else as those of published weights; an item of embedded
+    data as that data is.
 
     Raises:
         InputError: there is no such image, it cannot be read, or the network takes none.
@@ -53,10 +57,10 @@ def load_picture(image: str, architecture: Architecture) -> Picture:
     name, _, item = image.partition(":")
     if name in SOURCES and not Path(image).exists():
         return _item(image, name, item, architecture.image_size)
-    return _file(image, architecture.image_size)
+    return _file(image, architecture.image_size, seen or IMAGENET)
 
 
-def _file(image: str, size: int) -> Picture:
+def _file(image: str, size: int, seen: Statistics) -> Picture:
     path, image = Path(image), image if image.isprintable() else short(image)
     try:
         with warnings.catch_warnings():
@@ -80,21 +84,7 @@ def _file(image: str, size: int) -> Picture:
         told = " ".join(str(error).split()).replace(image, "") or type(error).__name__
         raise InputError(f"image={image} cannot be read: {told}; give another") from None
     pixels = np.asarray(ImageOps.fit(upright, (size, size)))
-    return Picture(pixels, f"{path.name}, {width} x {height}", *IMAGENET)
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """Any mode as 8-bit RGB: 16-bit grey scaled, float grey stretched, transparency over white."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        stretched = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-12) * 255
-        return Image.fromarray(stretched.astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        opaque = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
-    return image.convert("RGB")
+    return Picture(pixels, f"{path.name}, {width} x {height}", *seen)
 
 
 def _item(image: str, source: str, item: str, size: int) -> Picture:

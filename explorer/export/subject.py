@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,11 +15,8 @@ from search_spaces.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
+    from explorer.weights import Statistics
     from search_spaces.blocks.network import Network
-
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of images in 0..1
-IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,9 @@ class Subject:
         """The same with trained weights, read from a file that says what images they were trained on, or does not."""
         if path is None:
             return self
-        from explorer.checkpoint import told_by
+        from explorer.weights import statistics_of
 
-        return replace(self, weights=Path(path), seen=_statistics(told_by(path)))
+        return replace(self, weights=Path(path), seen=statistics_of(path))
 
     def forget(self) -> None:
         """Free the memory of what was built."""
@@ -66,6 +62,8 @@ class Subject:
     @property
     def statistics(self) -> Statistics:
         """How images are normalised: as in training, else ImageNet's numbers."""
+        from explorer.weights import IMAGENET
+
         channels = self.architecture.in_channels
         return self.seen or (IMAGENET if channels == 3 else ((0.5,) * channels, (0.5,) * channels))
 
@@ -81,15 +79,6 @@ class Subject:
         """The name as Python takes it: "demo_0003", "_3x" for "3x"."""
         plain = re.sub(r"\W", "_", self.name)
         return plain if plain.isidentifier() else f"_{plain}"
-
-
-def _statistics(told: Mapping[object, object]) -> Statistics | None:
-    """How images were normalised, as a file of weights tells: "mean" and "std", lists of numbers in JSON."""
-    try:
-        mean, std = (tuple(float(value) for value in json.loads(str(told[name]))) for name in ("mean", "std"))
-    except (KeyError, TypeError, ValueError):
-        return None
-    return mean, std
 
 
 def randomised(network: Network, seed: int = 0) -> Network:

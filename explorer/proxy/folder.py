@@ -19,7 +19,7 @@ from explorer.proxy.digits import stratified_split
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 VALIDATION = 0.2  # share of each class where the folder has no val/ of its own
-VERSION = 1  # raise it when decoding changes, so that older caches are made again
+VERSION = 2  # raise it when decoding changes, so that older caches are made again
 
 Listing = list[tuple[Path, int]]  # (file, label)
 
@@ -121,16 +121,21 @@ def _read_image(file: Path, image_size: int) -> NDArray[np.uint8] | str:
     try:
         with Image.open(file) as image:
             image.draft("RGB", (image_size, image_size))  # a JPEG is decoded at the nearest larger eighth: much faster
-            fitted = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (image_size, image_size))
+            fitted = ImageOps.fit(rgb(ImageOps.exif_transpose(image)), (image_size, image_size))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         return str(error).replace(str(file), "").replace("\n", " ") or type(error).__name__
     return np.asarray(fitted).transpose(2, 0, 1)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: a plain conversion would clip instead of scaling
+def rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB: 16-bit grey scaled, float grey stretched, transparency over white."""
+    if image.mode.startswith("I"):  # a plain conversion would clip instead of scaling
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:  # over white: the colour stored under transparent pixels is arbitrary
+    if image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
+        stretched = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-12) * 255
+        return Image.fromarray(stretched.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:  # the colour stored under transparent pixels is arbitrary
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
