@@ -1,6 +1,7 @@
 """What an architecture costs: profiling, proxy training, search, results, export.
 
-The verbs are `profile`, `evaluate`, `search`, `measure`, `attach` and `export`, beside the module `results`.
+The verbs are `profile`, `evaluate`, `search`, `measure`, `attach`, `bench`, `export`, `train` and `explain`, beside the
+module `results`.
 """
 
 import sys
@@ -13,13 +14,18 @@ from explorer.setup import Setup
 
 if TYPE_CHECKING:
     from explorer.attach import attach
+    from explorer.bench import bench
     from explorer.evaluate import evaluate
+    from explorer.explain import explain
     from explorer.export import export
     from explorer.measure import measure
     from explorer.profile import profile
     from explorer.search import search
+    from explorer.train import train
 else:
-    from explorer import attach, evaluate, export, measure, profile, search
+    from explorer import attach, bench, evaluate, explain, export, measure, profile, search, train
+
+VERBS = ("attach", "bench", "evaluate", "explain", "export", "measure", "profile", "search", "train")
 
 
 class Verb(ModuleType):
@@ -33,7 +39,20 @@ class Verb(ModuleType):
         return vars(self)[self.__name__.rpartition(".")[2]](*args, **options)
 
 
-for _verb in ("attach", "evaluate", "export", "measure", "profile", "search"):
+for _verb in VERBS:
     sys.modules[f"explorer.{_verb}"].__class__ = Verb
 
-__all__ = ["Cluster", "Limits", "Setup", "attach", "evaluate", "export", "measure", "profile", "search"]
+__all__ = [
+    "Cluster",
+    "Limits",
+    "Setup",
+    "attach",
+    "bench",
+    "evaluate",
+    "explain",
+    "export",
+    "measure",
+    "profile",
+    "search",
+    "train",
+]

@@ -8,15 +8,19 @@ import sys
 
 import typer
 
+from explorer.verbs.bench import bench
 from explorer.verbs.cost import profile
 from explorer.verbs.dashboard import dashboard, report
+from explorer.verbs.explain import explain
 from explorer.verbs.export import export
+from explorer.verbs.import_weights import import_weights
 from explorer.verbs.measure import attach, measure
 from explorer.verbs.predict import predict
 from explorer.verbs.results import front, trials
 from explorer.verbs.search import search
 from explorer.verbs.shipped import count, presets, spaces
 from explorer.verbs.status import status
+from explorer.verbs.train import train
 
 app = typer.Typer(
     help="Search, measure and export efficient vision transformers.",
@@ -33,10 +37,14 @@ VERBS = (
     dashboard,
     report,
     profile,
+    explain,
     measure,
     attach,
+    bench,
     predict,
+    train,
     export,
+    import_weights,
     spaces,
     presets,
     count,

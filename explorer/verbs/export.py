@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from explorer.limits import parse_budget
-from explorer.options import Json, Storage, Study, listed, whole_option
+from explorer.options import BatchSizes, Device, Json, Storage, Study, Threads, TimeLimit, listed, sizes, whole_option
 from explorer.show import console, print_json
-from explorer.verbs.of_study import load
+from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture
+
+KINDS = "yaml, json, python, onnx, torch_export, timm, huggingface"
 
 
 def export(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY|ARCHITECTURE]",
+            help="A study's name; or a preset, an architecture file, or a file of weights that tells its architecture.",
+            show_default="the last study used here",
+        ),
+    ] = None,
     study: Study = None,
     storage: Storage = None,
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("pareto"),
@@ -28,28 +41,81 @@ def export(
         str | None,
         typer.Option(help="Of the front or its knee: accuracy,latency@...", metavar="LIST", show_default="the study's"),
     ] = None,
-    to: Annotated[str, typer.Option(help="Of yaml, json.")] = "yaml",
+    to: Annotated[str, typer.Option(help=f"Of {KINDS}; or all.", metavar="LIST")] = "yaml",
+    weights: Annotated[
+        Path | None, typer.Option(help="Trained weights, of one architecture.", show_default="random ones")
+    ] = None,
+    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Time the files that run here.")] = True,
+    device: Device = "auto",
+    batch_sizes: BatchSizes = "1",
+    threads: Threads = 1,
+    time_limit: TimeLimit = 10.0,
     json: Json = False,
 ) -> None:
-    """Write architectures of a study as files that rebuild their networks."""
+    """Write architectures as files that work elsewhere, each one verified in a fresh process."""
+    from explorer.export import TARGETS, export_architecture
     from explorer.export import export as write
+    from explorer.setup import Setup
+    from explorer.verbs.of_study import load
 
-    budgets = None if best_under is None else parse_budget(best_under)
-    loaded = load(study, storage)
-    targets = [part.strip() for part in to.split(",")]
-    paths = write(
-        loaded,
-        out,
-        trial=trial,
-        knee=knee,
-        best_under=budgets,
-        whole_front=whole_front,
-        every=every,
-        objectives=None if objectives is None else listed(objectives),
-        to=targets,
-    )
+    names, targets = _meant(words or [], listed(to), list(TARGETS))
+    timed = Setup(device, "fp32", sizes(batch_sizes), threads=threads, time_limit_s=time_limit) if timing else None
+    choices = {"trial": trial is not None, "knee": knee, "best-under": best_under is not None, "front": whole_front}
+    found = _architecture(names[0]) if names and not any([*choices.values(), every, study]) else None
+    if found is not None:
+        name = Path(names[0]).stem if names[0].endswith((".yaml", ".yml", ".json")) else None
+        file = Path(names[0]) if names[0].endswith(WEIGHTS) and weights is None else weights
+        paths = export_architecture(found, out, name=name, to=targets, weights=file, timed=timed)
+    else:
+        if names and study:
+            raise InputError(f"{names[0]}: the study is named twice; leave out --study {study}")
+        paths = write(
+            load(names[0] if names else study, storage),
+            out,
+            trial=trial,
+            knee=knee,
+            best_under=None if best_under is None else parse_budget(best_under),
+            whole_front=whole_front,
+            every=every,
+            objectives=None if objectives is None else listed(objectives),
+            to=targets,
+            weights=weights,
+            timed=timed,
+        )
     if json:
         print_json([str(path) for path in paths])
     else:
         for path in paths:
             console().print(str(path), markup=False, soft_wrap=True)
+
+
+WEIGHTS = (".safetensors", ".pt", ".pth")
+
+
+def _meant(words: list[str], to: tuple[str, ...], known: list[str]) -> tuple[list[str], list[str]]:
+    """(the study or architecture, targets): words that follow `--to` with spaces between them are targets, too.
+
+    >>> _meant(["demo", "onnx"], ("yaml",), ["yaml", "onnx"])
+    (['demo'], ['yaml', 'onnx'])
+    """
+    names = [word for word in words if word not in known]
+    targets = [*to, *(word for word in words if word in known)]
+    if len(names) > 1:
+        raise InputError(f"{names[1]}: one study or architecture at a time, and no such target; targets: {KINDS}")
+    return names, known if targets == ["all"] else targets
+
+
+def _architecture(name: str) -> Architecture | None:
+    """The architecture of that name or in that file; None where it can only be a study."""
+    from search_spaces.architecture import Architecture
+    from search_spaces.shipped import find, names
+
+    if name.endswith(WEIGHTS):
+        from explorer.weights import read_architecture
+
+        if (told := read_architecture(name)) is None:
+            raise InputError(f"{name}: does not tell its architecture; vitscape export ARCHITECTURE --weights {name}")
+        return told
+    if name in names("presets") or name.endswith((".yaml", ".yml", ".json")) or "/" in name:
+        return Architecture.load(find(name, "presets"))
+    return None
