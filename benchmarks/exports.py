@@ -21,7 +21,7 @@ from rich.console import Console
 from explorer.export import TARGETS
 from explorer.export.subject import Subject
 from explorer.export.verify import Checker
-from explorer.export.write import write
+from explorer.export.write import Written, write
 from explorer.show import print_rows
 from search_spaces import load_space, preset
 from search_spaces.shipped import names
@@ -54,7 +54,8 @@ def main() -> None:
     with Checker() as checker:
         for i, subject in enumerate(chosen, 1):
             with tempfile.TemporaryDirectory() as folder:  # one at a time: all of them would fill a disk
-                written, failed = write(subject, targets, Path(folder), checker, lambda step: None)
+                written: list[Written] = []
+                failed = write(subject, targets, Path(folder), checker, lambda step: None, written.append)
             for one in written:
                 assert one.agreement is not None
                 found[one.target].append(one.agreement.difference / one.agreement.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import torch
 from rich.console import Console
 
 from explorer import Limits, export, results, search
-from explorer.export import ExportError
-from search_spaces import Architecture, build
+from explorer.export import ExportError, export_architecture
+from explorer.weights import save_weights
+from search_spaces import Architecture, build, preset
 from search_spaces.space import parse_space
-from tests.minis import MINI, vitscape
+from tests.minis import MINI, environment, vitscape
 
 BLOCKED = (
     "optuna",
@@ -84,12 +86,44 @@ def off_the_front(study: optuna.Study) -> int:
 
 
 def test_a_front_replaces_the_study_s_earlier_one_and_nothing_else(study: optuna.Study, tmp_path: Path) -> None:
-    (stale,) = export(study, tmp_path, trial=off_the_front(study))
-    (other,) = (path.rename(tmp_path / "mine.yaml") for path in export(study, tmp_path / "elsewhere", trial=0))
-    paths = export(study, tmp_path, whole_front=True)
-    assert not stale.exists()
-    assert other.exists()
-    assert json.loads((tmp_path / "export.json").read_text())["files"] == [path.name for path in paths]
+    single = export(study, tmp_path, trial=off_the_front(study))
+    first = export(study, tmp_path, whole_front=True, to=("yaml", "json"))
+    edited = next(path for path in first if path.suffix == ".json" and path.stem != first[0].stem)
+    edited.write_text(edited.read_text() + "\n")
+    others = export_architecture(preset("swin_t"), tmp_path)
+    last = export(study, tmp_path, whole_front=True, objectives=("params",))
+    stays = [path for path in first if path.stem == last[0].stem]  # also what is not written this time
+    assert {path for path in tmp_path.iterdir() if path.name != "export.json"} == {*single, *others, *stays, edited}
+    listed = json.loads((tmp_path / "export.json").read_text())["exports"]
+    assert {file for entry in listed.values() for file in entry["files"]} == {
+        path.name for path in (*single, *others, *stays, edited)
+    }
+
+
+def test_trained_weights_outlive_the_front_that_wrote_them(study: optuna.Study, tmp_path: Path) -> None:
+    (path,) = export(study, tmp_path / "net", trial=off_the_front(study))
+    network = build(path)
+    save_weights(tmp_path / "w.pt", network.state_dict(), architecture=network.architecture)
+    out = tmp_path / "out"
+    written = export(study, out, trial=off_the_front(study), to=("python",), weights=tmp_path / "w.pt")
+    export(study, out, whole_front=True)
+    assert len(written) == 2
+    assert all(path.exists() for path in written)
+
+
+def test_each_file_says_whether_its_weights_are_trained(study: optuna.Study, tmp_path: Path) -> None:
+    (path,) = export(study, tmp_path / "net", trial=0)
+    network = build(path)
+    save_weights(tmp_path / "w.pt", network.state_dict(), architecture=network.architecture)
+    export(study, tmp_path / "out", trial=0, to=("torch_export",))
+    export(study, tmp_path / "out", trial=0, to=("python",), weights=tmp_path / "w.pt")
+    (entry,) = json.loads((tmp_path / "out" / "export.json").read_text())["exports"].values()
+    assert {name.partition(".")[2]: file["weights"]["trained"] for name, file in entry["files"].items()} == {
+        "pt2": False,
+        "pt": True,
+        "py": True,
+    }
+    assert entry["evaluation"]["macs"] == int(results.frame(study)["macs"][0])
 
 
 def test_a_single_export_leaves_earlier_files_alone(study: optuna.Study, tmp_path: Path) -> None:
@@ -112,15 +146,38 @@ def test_a_study_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert all(path.exists() and path.parent == out for path in paths)
 
 
-def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(study: optuna.Study, tmp_path: Path) -> None:
-    victim = tmp_path / "victim.yaml"
+@pytest.mark.parametrize("name", ["../victim.yaml", "..", ".", "", "victim\0.yaml", "x" * 300, "{victim}"])
+def test_a_manifest_cannot_make_the_export_remove_files_elsewhere(
+    study: optuna.Study, tmp_path: Path, name: str
+) -> None:
+    victim, out = tmp_path / "victim.yaml", tmp_path / "out"
     victim.write_text("x")
-    out = tmp_path / "out"
+    (tmp_path / "modeling_vitscape.py").write_text("")  # as if the folder above were one of an export
     out.mkdir()
-    for files in (["../victim.yaml", str(victim)], 5):
-        (out / "export.json").write_text(json.dumps({"study": "mini", "files": files}))
-        export(study, out, whole_front=True)
+    told = {"target": "yaml", "front": True, "sha256": hashlib.sha256(b"x").hexdigest()}
+    files = {name.replace("{victim}", str(victim)): told}
+    entry = {"study": study.study_name, "id": "0", "files": files}
+    (out / "export.json").write_text(json.dumps({"format": "vitscape/export@1", "exports": {"mini_0099": entry}}))
+    export(study, out, whole_front=True)
     assert victim.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "mine"}', "[" * 100_000, '{"format": "vitscape/export@1"}'])
+def test_a_list_that_no_export_wrote_is_not_written_over(study: optuna.Study, tmp_path: Path, text: str) -> None:
+    (tmp_path / "export.json").write_text(text)
+    with pytest.raises(ExportError, match="not the list that an export writes"):
+        export(study, tmp_path, trial=0)
+    assert (tmp_path / "export.json").read_text() == text
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_exports_into_one_folder_at_once_are_both_listed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "explorer.cli", "export", "--no-timing", "--out", str(tmp_path / "out")]
+    names = ("swin_t", "swin_s", "shvit_s1", "deit_ti")
+    running = [subprocess.Popen([*command, name], cwd=tmp_path, env=environment(tmp_path)) for name in names]
+    assert [process.wait(timeout=120) for process in running] == [0] * 4
+    listed = json.loads((tmp_path / "out" / "export.json").read_text())["exports"]
+    assert listed.keys() == set(names)
 
 
 def test_every_complete_architecture_is_written_once(tmp_path: Path) -> None:

@@ -117,9 +117,10 @@ def test_every_target_is_written_verified_and_told_in_the_manifest(exported: Pat
     manifest = json.loads((exported / "export.json").read_text())
     entry = manifest["exports"][NAME]
     assert {file["target"] for file in entry["files"].values()} == {*LOADERS, "weights"}
-    assert (entry["id"], entry["weights"]["trained"]) == (ARCHITECTURE.id, True)
+    assert entry["id"] == ARCHITECTURE.id
     for name, file in entry["files"].items():
         assert name in manifest["files"]
+        assert file["weights"]["trained"]
         if file["target"] == "weights":
             continue
         verified = file["verified"]
@@ -127,7 +128,7 @@ def test_every_target_is_written_verified_and_told_in_the_manifest(exported: Pat
         assert verified["versions"]["torch"] == torch.__version__
         if isinstance(file["sha256"], str):
             assert file["sha256"] == hashlib.sha256((exported / name).read_bytes()).hexdigest()
-    assert "vitscape train my-net_0003.yaml" in entry["train"]
+    assert entry["files"][f"{NAME}.yaml"]["train"].startswith(f"vitscape train ./{NAME}.yaml")
     assert not [path for path in exported.iterdir() if path.name.startswith(".")]
 
 
@@ -224,6 +225,24 @@ def test_weights_move_both_ways_between_a_preset_and_its_python_file(name: str, 
     assert [(key, value.shape) for key, value in ours.items()] == [(key, value.shape) for key, value in theirs.items()]
 
 
+@pytest.mark.parametrize("name", ["torch", "class", "explorer", "½x", "a²", "日本", "my-net", "3", "copy", "ﬁnet"])
+def test_the_python_file_can_be_imported_whatever_the_name(name: str, tmp_path: Path) -> None:
+    subject = Subject(name, ARCHITECTURE)
+    path = TARGETS["python"].path(tmp_path, subject)
+    write_python(subject, path)
+    code = f"import torch, {path.stem} as it; print(torch.randn(1).shape, it.Network().head)"
+    assert "BatchNormHead" in in_process(code, tmp_path)
+
+
+def test_the_python_file_can_be_built_without_memory_and_filled(exported: Path, network: Any, images: Tensor) -> None:
+    module = loaded(exported / "my_net_0003.py")
+    with torch.device("meta"):
+        other = module.Network()
+    other.load_state_dict(network.state_dict(), assign=True)
+    with torch.no_grad():
+        assert torch.allclose(other.eval()(images), network(images), atol=1e-5)
+
+
 def test_hostile_remarks_stay_remarks(tmp_path: Path) -> None:
     remark = 'x"""\nraise SystemExit(3)\n"""\\'
     architecture = ARCHITECTURE.model_copy(update={"description": remark})
@@ -288,6 +307,19 @@ encoder.load_state_dict(model.state_dict(), strict=False)
 fresh = timm.create_model(name, num_classes=7, in_chans=1, drop_path_rate=0.0)
 data = timm.data.resolve_model_data_config(model)
 groups = timm.optim.param_groups_layer_decay(model)
+trained = {{"pretrained": True, "pretrained_cfg_overlay": {{"file": "my-net_0003.pt"}}}}
+for how in ({{"features_only": True}}, {{"num_classes": 0}}, {{"num_classes": 5}}):
+    assert torch.equal(next(timm.create_model(name, **how, **trained).parameters()), next(model.parameters()))
+half = timm.create_model(name).eval().bfloat16()
+half.reset_classifier(5)
+assert half.fuse()(images.bfloat16()).shape == (4, 5)
+assert encoder.fuse()(images).shape == (4, 32)
+for refused in (lambda: half.reset_classifier(5, "max"), lambda: half.set_grad_checkpointing(True)):
+    try:
+        refused()
+    except ValueError:
+        continue
+    raise AssertionError
 with torch.no_grad():
     found = [model(images), backbone(images), encoder(images), model.forward_head(model.forward_features(images), True)]
     found += [fresh(images[:, :1]).shape, backbone.feature_info.channels(), backbone.feature_info.reduction()]
@@ -318,7 +350,8 @@ def test_transformers_loads_the_folder_offline_with_another_classifier_and_saves
 ) -> None:
     torch.save(images, exported / "images.pt")
     code = f"""{SHIM}
-from transformers import AutoConfig, AutoModelForImageClassification
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 where = "./{NAME}_huggingface"
 model = AutoModelForImageClassification.from_pretrained(where, trust_remote_code=True)
 images = torch.load("images.pt")
@@ -333,12 +366,20 @@ fresh = AutoModelForImageClassification.from_config(
     AutoConfig.from_pretrained(where, trust_remote_code=True), trust_remote_code=True
 )
 with torch.no_grad():
+    prepared = AutoImageProcessor.from_pretrained(where)(Image.new("RGB", (80, 40), "red"), return_tensors="pt")
+    several = torch.eye(10)[:4]
+    model.config.problem_type = "multi_label_classification"
+    told = model(images, labels=several).loss
+    assert torch.allclose(told, torch.nn.functional.binary_cross_entropy_with_logits(found.logits, several))
+    half = AutoModelForImageClassification.from_pretrained(where, trust_remote_code=True, dtype=torch.bfloat16)
+    assert torch.allclose(half(images.bfloat16()).logits.float(), found.logits, atol=0.1 * found.logits.abs().max())
     shapes = [other(images).logits, again(images).logits, fresh(images).logits]
 shapes += [other.head.fc.weight.std().item()]
+shapes += [prepared["pixel_values"]]
 torch.save([found.logits, found.loss, [one.shape for one in found.hidden_states], *shapes], "found.pt")
 """
     in_process(code, exported, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
-    found, loss, shapes, other, again, fresh, deviation = torch.load(exported / "found.pt")
+    found, loss, shapes, other, again, fresh, deviation, prepared = torch.load(exported / "found.pt")
     assert torch.allclose(found, logits, atol=1e-5 * logits.abs().max().item())
     assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, torch.arange(4)), atol=1e-4)
     assert [tuple(shape) for shape in shapes] == [(4, 16, 8, 8), (4, 24, 4, 4), (4, 32, 2, 2)]
@@ -346,8 +387,9 @@ torch.save([found.logits, found.loss, [one.shape for one in found.hidden_states]
     assert other.shape == (4, 3)
     assert 0.01 < deviation < 0.03  # drawn, not whatever memory held
     assert bool(torch.isfinite(fresh).all())
-    processor = json.loads((exported / f"{NAME}_huggingface" / "preprocessor_config.json").read_text())
-    assert (processor["image_mean"], processor["size"]["height"]) == ([0.1, 0.2, 0.3], 32)
+    assert prepared.shape == (1, 3, 32, 32)
+    red = torch.tensor([(1 - 0.1) / 0.4, -0.2 / 0.5, -0.3 / 0.6])  # normalised as the weights' training did
+    assert torch.allclose(prepared[0], red[:, None, None].expand(3, 32, 32), atol=1e-4)
 
 
 # verification
@@ -428,14 +470,29 @@ def test_trained_weights_go_into_the_files_and_the_files_are_timed(run: Run, tmp
 def test_impossible_words_are_refused_in_one_line(run: Run, tmp_path: Path) -> None:
     assert "to=pickle: not known" in refuses(run, "export", "swin_t", "--to", "pickle")
     assert "demo: one study or architecture at a time" in refuses(run, "export", "swin_t", "demo")
+    assert "--knee: chooses from a study" in refuses(run, "export", "swin_t", "--knee")
+    assert "device='nosuch' is not here" in refuses(run, "export", "swin_t", "--to", "python", "--device", "nosuch")
     assert "w.safetensors" in refuses(run, "export", "swin_t", "--weights", "w.safetensors", "--to", "python")
     save_weights(tmp_path / "w.pt", build(ARCHITECTURE).state_dict(), architecture=ARCHITECTURE)
     assert "do not fit" in refuses(run, "export", "shvit_s1", "--weights", "w.pt", "--to", "python", "--no-timing")
-    (tmp_path / "pareto" / "swin_t_huggingface").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "pareto" / "swin_t_huggingface" / "mine").write_text("x")
-    with pytest.raises(ExportError, match="a folder that no export wrote"):
-        export_architecture(ARCHITECTURE.model_copy(update={"name": "swin_t"}), tmp_path / "pareto", to=["huggingface"])
-    assert (tmp_path / "pareto" / "swin_t_huggingface" / "mine").exists()
+
+
+def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
+    def refused(name: str, to: str) -> str:
+        with pytest.raises(ExportError) as caught:
+            export_architecture(ARCHITECTURE, tmp_path, name=name, to=[to])
+        return str(caught.value)
+
+    (tmp_path / "net_huggingface").mkdir()
+    (tmp_path / "net_huggingface" / "mine").write_text("x")
+    if "huggingface" in LOADERS:
+        assert "a folder that no export wrote" in refused("net", "huggingface")
+    assert (tmp_path / "net_huggingface" / "mine").exists()
+    (tmp_path / "net.yaml").mkdir()
+    assert "a folder that no export wrote" in refused("net", "yaml")
+    export_architecture(ARCHITECTURE, tmp_path, name="my-net", to=["python"])
+    assert "my_net.py: is my-net's" in refused("my.net", "python")
+    assert export_architecture(ARCHITECTURE, tmp_path, name="export", to=["json"])[0].name == "export_.json"
 
 
 def test_writing_architecture_files_loads_no_torch(tmp_path: Path) -> None:

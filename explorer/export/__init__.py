@@ -67,7 +67,8 @@ def export(
 
     The choice is a trial by number, the knee, the most accurate within budgets in stored units, the whole front, or
     every complete trial, each architecture once. Front and knee are for `objectives`, the study's where None.
-    A whole front replaces the study's earlier one in the folder: files that are no longer on it are removed.
+    A whole front replaces the study's earlier one in the folder: files of such an export whose architectures are no
+    longer on it are removed, unless they were changed since.
     `weights` is a file of trained ones, of a single architecture; else files hold random weights, or none. `timed`
     tells where the files are timed that run here; None: not at all. `export.json` lists what was written.
 
@@ -90,7 +91,7 @@ def export(
     if weights is not None and len(subjects) > 1:
         raise ExportError(f"weights={weights}: of one network, and {len(subjects)} are exported; choose one with trial")
     subjects = [subject.with_weights(weights) for subject in subjects]
-    return run(subjects, targets, Path(out), study.study_name, replace=whole_front, timed=timed, console=console)
+    return run(subjects, targets, Path(out), study.study_name, front=whole_front, timed=timed, console=console)
 
 
 def export_architecture(
@@ -109,7 +110,7 @@ def export_architecture(
     """
     called = safe_name(name or architecture.name or architecture.id)
     subject = Subject(called, architecture.model_copy(update={"name": called})).with_weights(weights)
-    return run([subject], targets_of(to), Path(out), None, replace=False, timed=timed, console=console)
+    return run([subject], targets_of(to), Path(out), None, front=False, timed=timed, console=console)
 
 
 def targets_of(names: Sequence[str]) -> dict[str, Target]:
@@ -119,6 +120,6 @@ def targets_of(names: Sequence[str]) -> dict[str, Target]:
         ExportError: one is not known.
     """
     for name in names:
-        if name not in TARGETS:
-            raise ExportError(f"to={name}: not known; use one of {', '.join(TARGETS)}")
-    return {name: TARGETS[name] for name in names}
+        if name not in (*TARGETS, "all"):
+            raise ExportError(f"to={name}: not known; use one of {', '.join(TARGETS)}, or all")
+    return dict(TARGETS) if "all" in names else {name: TARGETS[name] for name in names}

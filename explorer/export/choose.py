@@ -74,8 +74,11 @@ def subject_of(study: optuna.Study, row: pd.Series[Any], record: TrialRecord | N
 
 
 def safe_name(text: str) -> str:
-    """Words as a file may be called, which lead out of no folder."""
-    return re.sub(r"[^\w.+-]", "_", text).lstrip(".") or "study"
+    """Words as a file may be called, which lead out of no folder and are no option; "export" is the manifest's."""
+    plain = re.sub(r"[^\w.+-]", "_", text).lstrip(".-")
+    while len(plain.encode()) > 200:  # file systems take 255 bytes, and endings follow
+        plain = plain[:-1]
+    return "export_" if plain == "export" else plain or "study"
 
 
 def describe(study: optuna.Study, row: pd.Series[Any]) -> str:

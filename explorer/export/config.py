@@ -27,7 +27,9 @@ LOAD = """
 import torch
 from search_spaces import build, load_weights
 
-model = load_weights(build("{{name}}.{suffix}"), torch.load("{{name}}.pt", weights_only=True)).eval()
+model = build("{{name}}.{suffix}")
+load_weights(model, torch.load("{{weights}}", weights_only=True))
+model = model.eval()
 """
 YAML = Target("{name}.yaml", write_yaml, LOAD.format(suffix="yaml"), takes_weights=True, ours=True)
 JSON = Target("{name}.json", write_json, LOAD.format(suffix="json"), takes_weights=True, ours=True)

@@ -24,19 +24,22 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 """
 CLASS = '''
+LOSSES = {{  # by the configuration's problem_type
+    None: F.cross_entropy,
+    "single_label_classification": F.cross_entropy,
+    "multi_label_classification": F.binary_cross_entropy_with_logits,
+    "regression": F.mse_loss,
+}}
+
+
 class NetworkConfig(PretrainedConfig):
     """What may be chosen when the network is made; all else is in its code."""
 
     model_type = "{model_type}"
 
     def __init__(
-        self,
-        image_size: int = IMAGE_SIZE,
-        num_channels: int = IN_CHANNELS,
-        drop_path_rate: float = {drop_path},
-        **kwargs: Any,
+        self, num_channels: int = IN_CHANNELS, drop_path_rate: float = {drop_path}, **kwargs: Any
     ) -> None:
-        self.image_size = image_size
         self.num_channels = num_channels
         self.drop_path_rate = drop_path_rate
         super().__init__(**kwargs)
@@ -76,10 +79,11 @@ class NetworkForImageClassification(PreTrainedModel):
         """Logits (B, labels); the loss where labels (B,) are given; the map of each stage where asked for."""
         maps = self.features(pixel_values)
         logits = self.head(maps[-1])
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else LOSSES[self.config.problem_type](logits, labels)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = ImageClassifierOutput(loss=loss, logits=logits, hidden_states=tuple(maps) if wanted else None)
-        return output.to_tuple() if return_dict is False else output
+        as_dict = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
 '''
 BUFFERS = """        if isinstance(module, WindowAttention):
             module.compute_geometry()
@@ -88,7 +92,7 @@ BUFFERS = """        if isinstance(module, WindowAttention):
 
 def write_huggingface(subject: Subject, folder: Path) -> dict[str, Any]:
     """Write config.json, the modelling code, model.safetensors and, where known, the preprocessing."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True)
     architecture = subject.architecture.canonical
@@ -112,14 +116,28 @@ def write_huggingface(subject: Subject, folder: Path) -> dict[str, Any]:
     }
     _write_json(folder / "config.json", config)
     mean, std = subject.statistics
-    side = {"height": architecture.image_size, "width": architecture.image_size}
-    processor = {"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": side, "do_rescale": True}
-    processor |= {"rescale_factor": 1 / 255, "do_normalize": True, "image_mean": list(mean), "image_std": list(std)}
-    _write_json(folder / "preprocessor_config.json", processor)
+    _write_json(folder / "preprocessor_config.json", _processor(architecture.image_size, list(mean), list(std)))
     weights = {name: tensor.contiguous() for name, tensor in subject.network.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)  # safetensors shuts everyone else out
+    (folder / "model.safetensors").write_bytes(save(weights, {"format": "pt"}))
     return {}
+
+
+def _processor(size: int, mean: list[float], std: list[float]) -> dict[str, Any]:
+    """As images of a folder are prepared for training and validation: short side resized (bicubic), centre crop."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": mean,
+        "image_std": std,
+    }
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`export.json`: what an export wrote, its hashes, how it was verified, how it is loaded and trained on."""
+"""`export.json`: what exports wrote into a folder, with hashes, how each file was verified and how it is loaded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import os
 import platform
 import shlex
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -17,62 +18,136 @@ from typing import Any
 from explorer.export.errors import ExportError
 from explorer.export.subject import Subject
 from explorer.export.target import Target
-from explorer.export.write import Written, remove
+from explorer.export.write import Written
 
 NAME = "export.json"
 FORMAT = "vitscape/export@1"
-SUFFIXES = (".yaml", ".json", ".py", ".pt", ".onnx", ".pt2")  # of files that a manifest may ask to be removed
 
 
 class Manifest:
-    """The list of a folder's exports, kept from one export to the next."""
+    """The list of a folder's exports; several processes may write into one folder."""
 
-    def __init__(self, folder: Path, study: str | None) -> None:
+    def __init__(self, folder: Path, study: str | None, *, front: bool) -> None:
         self.path = folder / NAME
         self.study = study
-        before = _read(self.path)
-        self.earlier: list[str] = before["files"] if before["study"] == study else []
-        self.exports: dict[str, Any] = before["exports"] if before["study"] == study else {}
-        self.files: list[str] = []
+        self.front = front  # whether what is written is the study's front
+        self._read()
 
-    def add(self, subject: Subject, targets: Mapping[str, Target], written: Sequence[Written]) -> None:
-        """Note what was written of a subject, and write the manifest."""
-        self.files += [one.path.name for one in written]
-        kept = self.exports.get(subject.name, {}).get("files", {})
-        entry: dict[str, Any] = {
-            "architecture": subject.architecture.canonical.to_dict(),
-            "id": subject.architecture.id,
-        }
-        entry |= {"description": subject.architecture.description, **subject.origin}
-        entry |= {"weights": _weights(subject), "train": _train(subject, written)}
-        entry |= {"files": kept | {one.path.name: _file(one, subject, targets) for one in written}}
-        self.exports[subject.name] = entry
-        self.write()
+    def require(self, subjects: Sequence[Subject], targets: Mapping[str, Target]) -> None:
+        """Nothing where no file of another export would be written over.
+
+        Raises:
+            ExportError: one would; one line.
+        """
+        owners = {file: name for name, entry in self._read().items() for file in entry["files"]}
+        for subject in subjects:
+            names = {target.path(self.path.parent, subject).name for target in targets.values()}
+            for file in sorted(names | {subject.weights_file}):
+                if (owner := owners.setdefault(file, subject.name)) != subject.name:
+                    raise ExportError(
+                        f"{self.path.parent / file}: is {owner}'s; choose another --out for {subject.name}"
+                    )
+
+    def add(self, subject: Subject, targets: Mapping[str, Target], one: Written) -> None:
+        """Note a file that is in its place now."""
+        with self.exclusive():
+            entries = self._read()
+            before = entries.get(subject.name)
+            kept = before["files"] if before is not None and before["id"] == subject.architecture.id else {}
+            file = _file(one, subject, targets) | {"front": self.front}
+            entries[subject.name] = {
+                "study": self.study,
+                **subject.origin,
+                "id": subject.architecture.id,
+                "description": subject.architecture.description,
+                "architecture": subject.architecture.canonical.to_dict(),
+                "files": kept | {one.path.name: file},
+            }
+            self._write(entries)
 
     def tell(self, subject: Subject, file: str, latencies: list[dict[str, Any]]) -> None:
-        """Note what a file's latencies are, one a batch size, and write the manifest."""
-        self.exports[subject.name]["files"][file]["latencies"] = latencies
-        self.write()
+        """Note what a file's latencies are, one a batch size."""
+        with self.exclusive():
+            entries = self._read()
+            entries[subject.name]["files"][file]["latencies"] = latencies
+            self._write(entries)
 
-    def write(self, *, replace: bool = False) -> None:
-        """Write it, whole or not at all; where it replaces an earlier front, without what is no longer on that."""
-        if replace:
-            for name in set(self.earlier) - set(self.files):
-                stale = self.path.with_name(Path(name).name)
-                if stale.suffix in SUFFIXES or (stale / "modeling_vitscape.py").is_file():
-                    remove(stale)
-            self.earlier = []
-            of = {name: [file for file in entry["files"] if file in self.files] for name, entry in self.exports.items()}
-            self.exports = {name: entry for name, entry in self.exports.items() if of[name]}
-        names = dict.fromkeys([*self.earlier, *self.files])
-        data: dict[str, Any] = {"format": FORMAT, "study": self.study, "files": list(names)}
-        data |= {"written": datetime.now(timezone.utc).isoformat(timespec="seconds"), "versions": _versions()}
-        data |= {"exports": self.exports}
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".export-", suffix=".json")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-        os.chmod(name, 0o644)
-        os.replace(name, self.path)
+    def leave(self, members: Sequence[Subject]) -> list[Path]:
+        """The files removed of architectures that left the study's front since it was last written here.
+
+        Only what such an export wrote, and only as it wrote it; trained weights stay.
+        """
+        names, removed = {subject.name for subject in members}, []
+        with self.exclusive():
+            entries = self._read()
+            for name, entry in list(entries.items()):
+                if entry["study"] != self.study or name in names:
+                    continue
+                for file, told in list(entry["files"].items()):
+                    path = self.path.with_name(file)
+                    if told.get("front") is True and told.get("target") != "weights" and _as_written(path, told):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                        removed.append(path)
+                        del entry["files"][file]
+                if not entry["files"]:
+                    del entries[name]
+            self._write(entries)
+        return removed
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Held while the list is read and written anew."""
+        from explorer.profile.lease import exclusive
+
+        return exclusive("export-" + hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:16])
+
+    def _read(self) -> dict[str, Any]:
+        """The entries by name, as far as they are to be believed: a manifest may come from anywhere."""
+        if not self.path.exists():
+            return {}
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not (isinstance(found, dict) and found.get("format") == FORMAT and isinstance(found.get("exports"), dict)):
+            raise ExportError(
+                f"{self.path}: not the list that an export writes there; move it, or choose another --out"
+            )
+        return {name: entry for name, entry in found["exports"].items() if _sound(entry)}
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        """Write it, whole or not at all."""
+        data: dict[str, Any] = {
+            "format": FORMAT,
+            "files": [file for entry in entries.values() for file in entry["files"]],
+        }
+        data |= {"written": datetime.now(timezone.utc).isoformat(timespec="seconds"), "exports": entries}
+        part = self.path.with_name(f".{NAME}.{os.getpid()}.part")
+        try:
+            part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(part, self.path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _sound(entry: object) -> bool:
+    """Whether an entry is one, and its files lie in the manifest's own folder."""
+    if not (isinstance(entry, dict) and isinstance(entry.get("files"), dict) and {"study", "id"} <= entry.keys()):
+        return False
+    return all(isinstance(told, dict) and _plain(name) for name, told in entry["files"].items())
+
+
+def _plain(name: str) -> bool:
+    return name == Path(name).name and name not in ("", ".", "..") and "\0" not in name and len(name) < 256
+
+
+def _as_written(path: Path, told: Mapping[str, Any]) -> bool:
+    """Whether a file, or all of a folder, still is what the manifest says."""
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        inside = {one.name: _hash(one) for one in path.iterdir() if one.is_file()}
+        return inside == told.get("sha256") and len(inside) == len(list(path.iterdir()))
+    return path.is_file() and _hash(path) == told.get("sha256")
 
 
 def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict[str, Any]:
@@ -82,8 +157,11 @@ def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict
         told |= {"bytes": sum(path.stat().st_size for path in inside), "sha256": {p.name: _hash(p) for p in inside}}
     else:
         told |= {"bytes": one.path.stat().st_size, "sha256": _hash(one.path)}
+    told["weights"] = _weights(subject)
     if one.target in targets:
-        told["load"] = targets[one.target].code(subject)
+        told["load"] = targets[one.target].code(subject, weights=subject.weights is not None)
+    if one.target in ("yaml", "json"):
+        told["train"] = f"vitscape train {shlex.quote(f'./{one.path.name}')} --data SOURCE:/path --epochs 300"
     if one.agreement is not None:
         found = one.agreement
         told["verified"] = {
@@ -93,7 +171,7 @@ def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict
             "batches": list(found.batches),
             "versions": found.versions,
         }
-    return told
+    return told | {"written_by": {"vitscape": version("vitscape"), "python": platform.python_version()}}
 
 
 def _weights(subject: Subject) -> dict[str, Any]:
@@ -102,44 +180,12 @@ def _weights(subject: Subject) -> dict[str, Any]:
     return {"trained": True, "file": str(subject.weights), "sha256": _hash(subject.weights)}
 
 
-def _train(subject: Subject, written: Sequence[Written]) -> str:
-    """The command that trains the architecture in earnest."""
-    file = next((one.path.name for one in written if one.target in ("yaml", "json")), "ARCHITECTURE.yaml")
-    return f"vitscape train {shlex.quote(file)} --data SOURCE:/path --epochs 300"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "vitscape": version("vitscape")}
-    for name in ("torch", "onnx", "onnxruntime", "timm", "transformers"):
-        try:
-            found[name] = version(name)
-        except ImportError:  # importlib.metadata's PackageNotFoundError
-            continue
-    return found
-
-
 def _hash(path: Path) -> str:
     with path.open("rb") as stream:
         digest = hashlib.sha256()
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What an earlier manifest says, as far as it is to be believed: it may come from anywhere."""
-    nothing: dict[str, Any] = {"study": object(), "files": [], "exports": {}}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return nothing
-    if not (isinstance(found, dict) and isinstance(found.get("files"), list) and "study" in found):
-        return nothing
-    files = [name for name in found["files"] if isinstance(name, str)]
-    exports = found.get("exports")
-    entries = exports.items() if isinstance(exports, dict) else ()
-    known = {name: entry for name, entry in entries if isinstance(entry, dict) and isinstance(entry.get("files"), dict)}
-    return {"study": found["study"], "files": files, "exports": known}
 
 
 def require_folder(folder: Path) -> None:

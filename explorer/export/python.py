@@ -210,7 +210,7 @@ def _docstring(subject: Subject, use: str) -> str:
     architecture, counts = subject.architecture, cost(subject.architecture)
     size = architecture.image_size
     shape = f"B, {architecture.in_channels}, {size}, {size}"
-    weights = f"{subject.name}.pt" if subject.weights else "weights.pt"
+    weights = subject.weights_file if subject.weights else "weights.pt"
     lines = [
         f'"""{subject.name}: an efficient vision transformer in one file that needs torch alone.',
         "",
@@ -266,7 +266,7 @@ import torch
 from {identifier} import Network
 
 model = Network()
-model.load_state_dict(torch.load("{name}.pt", weights_only=True))
+model.load_state_dict(torch.load("{weights}", weights_only=True))
 model = model.eval()
 """,
     takes_weights=True,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,59 +34,99 @@ def run(
     folder: Path,
     study: str | None,
     *,
-    replace: bool,
+    front: bool,
     timed: Setup | None,
     console: Console | None,
 ) -> list[Path]:
     """Paths of all files of all subjects; what fails does not keep the others from being written.
 
+    Where they are the study's whole `front`, files that an earlier one left in the folder are removed.
+
     Raises:
         ExportFailed: after all others are written, of the first that could not be.
     """
-    require(targets)
+    timed = timed if any(target.timed for target in targets.values()) else None
+    if timed is not None:
+        _require_device(timed)
     require_folder(folder)
+    require(subjects, targets, folder)
+    manifest = Manifest(folder, study, front=front)
+    manifest.require(subjects, targets)
     console = console or Console(stderr=True)
-    manifest, done = Manifest(folder, study), list[Written]()
-    failed: list[ExportFailed] = []
     plain = all(name in PLAIN for name in targets) and not any(subject.weights for subject in subjects)
     bar = progress_bar(console, disable=plain or not console.is_terminal)
+    done: list[Written] = []
+    failed: list[ExportFailed] = []
     try:
-        with nullcontext() if plain else Checker() as checker, bar:
+        with terminable(), nullcontext() if plain else Checker() as checker, bar:
             task = bar.add_task("exporting", total=len(subjects), step="")
             for subject in subjects:
-                bar.update(task, step=subject.name)
-                written, failures = write(subject, targets, folder, checker, partial(_step, bar, task))
-                failed += failures
-                if written:
-                    manifest.add(subject, targets, written)
-                    done += written
-                    _tell(console, written)
+                written: list[Written] = []
+                placed = partial(_placed, subject, targets, manifest, written, console)
+                failed += write(subject, targets, folder, checker, partial(_step, bar, task), placed)
+                done += written
                 if timed is not None:
                     bar.stop()  # the timing has its own
                     _time(subject, written, targets, manifest, timed, console)
                     bar.start()
                 subject.forget()
                 bar.update(task, advance=1)
-        manifest.write(replace=replace and not failed)
+        for path in manifest.leave(subjects) if front and not failed else ():
+            _say(console, f"{path}: removed, no longer on the front")
     except OSError as error:
-        raise ExportError(f"out={folder}: cannot be written ({error.strerror}); choose another folder") from None
+        where = f" {error.filename}" if error.filename else ""
+        raise ExportError(
+            f"out={folder}:{where} cannot be written ({error.strerror}); make room, or choose another"
+        ) from None
     if failed:
-        others = f"; the other {len(done)} files are in {folder}" if done else ""
+        others = f"; what else was written is in {folder}" if done else ""
         raise ExportFailed(f"{failed[0]}{f', and {len(failed) - 1} more' if failed[1:] else ''}{others}") from failed[0]
     return [one.path for one in done]
+
+
+def _require_device(timed: Setup) -> None:
+    from explorer.profile.cores import require_cores
+    from explorer.profile.device import resolve_device
+
+    if resolve_device(timed.device).type == "cpu":
+        require_cores(timed.threads)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within it SIGTERM ends the process as Ctrl-C does: child processes are ended, what lies aside is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _step(bar: Progress, task: TaskID, step: str) -> None:
     bar.update(task, step=step)
 
 
-def _tell(console: Console, written: Sequence[Written]) -> None:
-    """A line for each file that was compared with the network."""
-    for one in written:
-        if (found := one.agreement) is not None:
-            share = found.difference / found.scale if found.scale else 0.0
-            line = f"{one.path}: verified, logits within {share:.1e} of the largest (allowed: {found.tolerance:g})"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+def _placed(
+    subject: Subject,
+    targets: Mapping[str, Target],
+    manifest: Manifest,
+    written: list[Written],
+    console: Console,
+    one: Written,
+) -> None:
+    """Note a file that is in its place, and say how it compared with the network."""
+    manifest.add(subject, targets, one)
+    written.append(one)
+    if (found := one.agreement) is not None:
+        share = found.difference / found.scale if found.scale else 0.0
+        _say(console, f"{one.path}: verified, logits within {share:.1e} of the largest (allowed: {found.tolerance:g})")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _time(

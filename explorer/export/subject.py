@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import re
+import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +20,23 @@ if TYPE_CHECKING:
 
     from explorer.weights import Statistics
     from search_spaces.blocks.network import Network
+
+
+OURS = ("dashboard", "explorer", "search_spaces")
+THEIRS = (
+    "fsspec",
+    "jinja2",
+    "mpmath",
+    "networkx",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "sympy",
+    "timm",
+    "torch",
+)
+TAKEN = sys.stdlib_module_names | {*OURS, *THEIRS, "torchvision", "transformers"}  # names that a file would hide
 
 
 @dataclass(frozen=True)
@@ -76,9 +96,15 @@ class Subject:
 
     @property
     def identifier(self) -> str:
-        """The name as Python takes it: "demo_0003", "_3x" for "3x"."""
-        plain = re.sub(r"\W", "_", self.name)
-        return plain if plain.isidentifier() else f"_{plain}"
+        """The name as Python takes it, of no package: "demo_0003", "_3x" for "3x", "torch_" for "torch"."""
+        plain = re.sub(r"\W", "_", unicodedata.normalize("NFKC", self.name), flags=re.ASCII)
+        plain = plain if plain.isidentifier() else f"_{plain}"
+        return f"{plain}_" if keyword.iskeyword(plain) or plain in TAKEN else plain
+
+    @property
+    def weights_file(self) -> str:
+        """Name of the file of trained weights beside those that load them."""
+        return f"{self.name}.pt"
 
 
 def randomised(network: Network, seed: int = 0) -> Network:

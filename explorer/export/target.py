@@ -19,7 +19,7 @@ class Target:
 
     `load` is Python that a person would write in the export's folder to get a callable `model`: images (B, C, H, W)
     -> logits (B, classes). It is told in the manifest, and the very lines are run in a fresh process, without Vitscape,
-    to verify the file. `{name}` and `{identifier}` in it and in `file` are the subject's.
+    to verify the file. `{name}`, `{identifier}` and `{weights}` in it are the subject's.
     """
 
     file: str  # "{name}.onnx"
@@ -35,6 +35,8 @@ class Target:
         """Where the file of a subject lies in a folder."""
         return folder / self.file.format(name=subject.name, identifier=subject.identifier)
 
-    def code(self, subject: Subject) -> str:
-        """The lines that load a subject's file."""
-        return self.load.format(name=subject.name, identifier=subject.identifier).strip() + "\n"
+    def code(self, subject: Subject, *, weights: bool) -> str:
+        """The lines that load a subject's file; without `weights` beside it, those that load them are left out."""
+        text = self.load.format(name=subject.name, identifier=subject.identifier, weights=subject.weights_file)
+        lines = text.strip().splitlines()
+        return "\n".join(line for line in lines if weights or subject.weights_file not in line) + "\n"

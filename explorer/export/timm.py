@@ -13,9 +13,11 @@ USE = """
     import timm
     import {identifier}_timm  # registers the model
 
-    model = timm.create_model("vitscape_{identifier}", checkpoint_path="{weights}")  # ({shape}) -> (B, {classes})
-    backbone = timm.create_model("vitscape_{identifier}", features_only=True)  # a list of maps, finest first
-    encoder = timm.create_model("vitscape_{identifier}", num_classes=0)  # pooled features instead of logits
+    name = "vitscape_{identifier}"
+    model = timm.create_model(name, checkpoint_path="{weights}")  # ({shape}) -> (B, {classes})
+    trained = {{"pretrained": True, "pretrained_cfg_overlay": {{"file": "{weights}"}}}}
+    backbone = timm.create_model(name, features_only=True, **trained)  # a list of maps, finest first
+    encoder = timm.create_model(name, num_classes=0, **trained)  # pooled features instead of logits
 """
 IMPORTS = """
 from typing import Any
@@ -36,23 +38,26 @@ class TimmNetwork(Network):
         global_pool: str = "avg",
     ) -> None:
         super().__init__(max(1, num_classes), in_chans, drop_path_rate)
-        if global_pool != "avg":
-            raise ValueError(f"global_pool={{global_pool!r}}: this network averages over tokens; use 'avg'")
         self.drop_rate = drop_rate
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = {width}
         self.feature_info = [
             {info},
         ]
-        if num_classes == 0:
-            self.reset_classifier(0)
+        if num_classes == 0 or global_pool != "avg":
+            self.reset_classifier(num_classes, global_pool)
 
     def get_classifier(self) -> nn.Module:
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        if global_pool not in (None, "avg"):
+            raise ValueError(f"global_pool={{global_pool!r}}: this network averages over tokens; use 'avg'")
         self.num_classes = num_classes
-        self.head.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        like = next(self.parameters())
+        classifier = nn.Linear(self.num_features, num_classes or 1, device=like.device, dtype=like.dtype)
+        nn.init.trunc_normal_(classifier.weight, std=0.02)
+        self.head.fc = classifier if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.features(x)[-1]
@@ -90,6 +95,10 @@ class TimmNetwork(Network):
         if prune_head or last + 1 < len(self.feature_info):
             self.head = nn.Identity()
         return wanted
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        if enable:
+            raise ValueError("gradient checkpointing is not supported by this network")
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
@@ -158,9 +167,12 @@ TIMM = Target(
     write=write_timm,
     load="""
 import timm
+import torch
 import {identifier}_timm
 
-model = timm.create_model("vitscape_{identifier}", checkpoint_path="{name}.pt").eval()
+model = timm.create_model("vitscape_{identifier}")
+model.load_state_dict(torch.load("{weights}", weights_only=True))
+model = model.eval()
 """,
     needs={"timm": "timm"},
     takes_weights=True,

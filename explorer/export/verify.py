@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -67,7 +68,9 @@ class Checker:
         images = [subject.images(count, seed=count) for count in BATCHES]
         with torch.no_grad():
             logits = [subject.network(one) for one in images]
-        torch.save({"images": images, "logits": logits}, self.path)
+        content = io.BytesIO()  # torch itself does not survive a full disk
+        torch.save({"images": images, "logits": logits}, content)
+        self.path.write_bytes(content.getbuffer())
         yield
         self.path.unlink()
 
@@ -78,7 +81,7 @@ class Checker:
             ExportFailed: it does not load, or differs by more than the target's tolerance.
         """
         file = target.path(folder, subject).name
-        job = {"folder": str(folder.resolve()), "load": target.code(subject), "cases": str(self.path)}
+        job = {"folder": str(folder.resolve()), "load": target.code(subject, weights=True), "cases": str(self.path)}
         process = "_".join(sorted(target.needs)) or "torch"  # those that need the same share one
         answer = self._ask(process, job | {"hidden": "" if target.ours else "search_spaces"})
         if (error := answer.get("error")) is not None:

@@ -1,11 +1,12 @@
-"""Subjects written into a folder: first aside, then verified, then put in their place, one after the other."""
+"""A subject's files written into a folder: first aside, then verified, then put in their place, one after the other."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from explorer.export.errors import ExportError, ExportFailed
+from explorer.export.huggingface import CODE
 from explorer.export.subject import Subject
 from explorer.export.target import Target
 from explorer.export.verify import Agreement, Checker
 from search_spaces.architecture import Architecture
-
-WEIGHTS = "{name}.pt"  # of a trained subject, beside the files that load them
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Written:
     agreement: Agreement | None  # None: no network was needed to check it
 
 
-def require(targets: Mapping[str, Target]) -> None:
-    """Nothing where the packages are installed that targets need, to be written and to be loaded again.
+def require(subjects: Sequence[Subject], targets: Mapping[str, Target], folder: Path) -> None:
+    """Nothing where all targets can be written: what they need is installed, and nothing else is in their place.
 
     Raises:
-        ExportError: one is not; one line.
+        ExportError: it is not so; one line.
     """
     for name, target in targets.items():
         missing = [package for package in target.needs if find_spec(package) is None]
@@ -44,6 +44,10 @@ def require(targets: Mapping[str, Target]) -> None:
             raise ExportError(
                 f"to={name}: {', '.join(missing)} is not installed, which loads the file again; pip install {sources}"
             )
+        for subject in subjects:
+            path = target.path(folder, subject)
+            if path.is_dir() and (path.is_symlink() or not (path / CODE).is_file()):
+                raise ExportError(f"{path}: a folder that no export wrote; choose another --out")
 
 
 def write(
@@ -52,42 +56,44 @@ def write(
     folder: Path,
     checker: Checker | None,
     on_step: Callable[[str], None],
-) -> tuple[list[Written], list[ExportFailed]]:
-    """The files of a subject in a folder, each put there, over what had its name, once it is verified; and what failed.
+    on_done: Callable[[Written], None],
+) -> list[ExportFailed]:
+    """What failed of a subject's files; the others are each put in their place once verified, which is told `on_done`.
 
     By `checker` they are loaded in fresh processes and their logits compared; without one, of architecture files alone,
-    what they say is read again. `on_step` is told what is done, for a person.
+    what they say is read again. Trained weights come before the first file that loads them.
     """
-    done: list[Written] = []
     failed: list[ExportFailed] = []
-    loading = any(target.takes_weights for target in targets.values())
-    weights = WEIGHTS.format(name=subject.name)
+    weights = subject.weights_file
     with _aside(folder) as aside, ExitStack() as stack:
         if checker is not None:
             on_step("its logits")
             stack.enter_context(checker.cases(subject))
-            if loading:
+            if any(target.takes_weights for target in targets.values()):
                 _write_weights(subject, aside / weights)
+        placed = subject.weights is None  # the weights, where there are any to place
         for name, target in targets.items():
             try:
-                done.append(_verified(name, target, subject, folder, aside, checker, on_step))
+                told, agreement = _verified(target, subject, aside, checker, on_step)
             except ExportFailed as error:
                 failed.append(error)
-        if subject.weights and loading and done:
-            os.replace(aside / weights, folder / weights)
-            done.append(Written(folder / weights, "weights", {}, None))
-    return done, failed
+                continue
+            if target.takes_weights and not placed:
+                shutil.copyfile(aside / weights, aside / f"{weights}.copy")  # others are checked with the first
+                os.replace(aside / f"{weights}.copy", folder / weights)
+                on_done(Written(folder / weights, "weights", {}, None))
+                placed = True
+            path = target.path(folder, subject)
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(target.path(aside, subject), path)
+            on_done(Written(path, name, told, agreement))
+    return failed
 
 
 def _verified(
-    name: str,
-    target: Target,
-    subject: Subject,
-    folder: Path,
-    aside: Path,
-    checker: Checker | None,
-    on_step: Callable[[str], None],
-) -> Written:
+    target: Target, subject: Subject, aside: Path, checker: Checker | None, on_step: Callable[[str], None]
+) -> tuple[Mapping[str, Any], Agreement | None]:
     path = target.path(aside, subject)
     on_step(path.name)
     try:
@@ -95,14 +101,12 @@ def _verified(
     except (RuntimeError, ValueError) as error:  # torch's exporters raise either of a network that they refuse
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportFailed(f"{path.name}: cannot be written: {lines[0]}") from error
-    agreement = None
     if checker is None:
-        _read_again(subject, path)
-    else:
-        on_step(f"{path.name} in a fresh process")
-        agreement = checker.check(target, subject, aside)
-    _place(path, folder / path.name)
-    return Written(folder / path.name, name, told, agreement)
+        if (found := Architecture.load(path).id) != subject.architecture.id:
+            raise ExportFailed(f"{path.name}: read again it is architecture {found}, not {subject.architecture.id}")
+        return told, None
+    on_step(f"{path.name} in a fresh process")
+    return told, checker.check(target, subject, aside)
 
 
 @contextmanager
@@ -117,25 +121,6 @@ def _aside(folder: Path) -> Iterator[Path]:
 def _write_weights(subject: Subject, path: Path) -> None:
     import torch
 
-    torch.save(subject.network.state_dict(), path)
-
-
-def _read_again(subject: Subject, path: Path) -> None:
-    if (found := Architecture.load(path).id) != subject.architecture.id:
-        raise ExportFailed(f"{path.name}: read again it is architecture {found}, not {subject.architecture.id}")
-
-
-def _place(aside: Path, path: Path) -> None:
-    if path.is_dir():
-        remove(path)
-    os.replace(aside, path)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, or a folder that an export wrote; another folder is left alone."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif (path / "modeling_vitscape.py").is_file():
-        shutil.rmtree(path)
-    else:
-        raise ExportError(f"{path}: a folder that no export wrote; choose another --out")
+    content = io.BytesIO()  # torch itself does not survive a full disk
+    torch.save(subject.network.state_dict(), content)
+    path.write_bytes(content.getbuffer())

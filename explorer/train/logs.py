@@ -17,6 +17,15 @@ COLUMNS = ("epoch", "step", "loss", "lr", "top1", "ema_top1", "images_per_s", "s
 Row = dict[str, float | int | None]  # of COLUMNS; accuracies in %, seconds of the whole training so far
 
 
+def reached(row: Row) -> tuple[float, bool]:
+    """The higher top-1 of an epoch in %, of the weights or of their moving average, and whether it is the average's.
+
+    An average lags where a training is short or its rate falls fast.
+    """
+    own, average = float(row["top1"] or 0.0), row["ema_top1"]
+    return (own, False) if average is None or average < own else (float(average), True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
     part = path.with_name(f".{path.name}.part")

@@ -24,7 +24,7 @@ from explorer.train import checkpoint
 from explorer.train.batches import Batches, generator, seed_of
 from explorer.train.clip import clip
 from explorer.train.ema import Average
-from explorer.train.logs import Events, Row, write_metrics
+from explorer.train.logs import Events, Row, reached, write_metrics
 from explorer.train.loss import loss
 from explorer.train.processes import Processes, bare, without_sync
 from explorer.train.progress import TrainProgress
@@ -32,6 +32,7 @@ from explorer.train.recipe import Recipe
 from explorer.train.schedule import learning_rate
 from explorer.train.stop import Stop
 from explorer.weights import save_weights
+from search_spaces.architecture import Architecture
 from search_spaces.blocks.network import Network
 
 AGREE_EVERY = 8  # steps after which several processes ask each other whether to end: all of them at the same step
@@ -42,6 +43,7 @@ BEST, LAST, METRICS, EVENTS = "best.safetensors", "last.safetensors", "metrics.c
 class Job:
     """What is trained, on what, and how; none of it changes on the way."""
 
+    architecture: Architecture  # as it is written, with its name
     recipe: Recipe
     data: Dataset  # on the device
     batches: Batches
@@ -239,13 +241,13 @@ class Training:
 
     def _keep(self, row: Row, stop: Stop, progress: TrainProgress) -> None:
         """Write what an epoch has brought, the checkpoint last: what it does not know of is done again."""
-        accuracy = row["top1"] if row["ema_top1"] is None else row["ema_top1"]
-        better = accuracy is not None and accuracy > self.best
+        accuracy, _ = reached(row)
+        better = accuracy > self.best
         stop.held = True
         try:
             if better:
-                self.best = float(accuracy or 0.0)
-                self.save_network(BEST)
+                self.best = accuracy
+                self.save_network(BEST, row)
             write_metrics(self.job.out / METRICS, self.rows)
         except OSError as error:
             raise checkpoint.TrainingStopped(
@@ -257,14 +259,22 @@ class Training:
         progress.epoch(row, better)
         self._save(stop)
 
-    def save_network(self, name: str) -> None:
-        """Write the network's weights, or their average's where there is one."""
-        network = self.network if self.average is None else self.average.network
-        data = self.job.data
-        about = {"epoch": str(self.epoch), "top1": f"{self.best:.4f}", "data": data.fingerprint}
+    def chosen(self, row: Row) -> Network:
+        """The network with its weights, or with their moving average, whichever did better in an epoch."""
+        _, averaged = reached(row)
+        if not averaged:
+            return self.network
+        assert self.average is not None
+        return self.average.network  # type: ignore[return-value]
+
+    def save_network(self, name: str, row: Row) -> None:
+        """Write the weights after an epoch, or their moving average, whichever did better."""
+        data, (accuracy, averaged) = self.job.data, reached(row)
+        about = {"epoch": str(row["epoch"]), "top1": f"{accuracy:.4f}", "moving_average": json.dumps(averaged)}
+        about |= {"data": data.fingerprint}
         about |= {"mean": json.dumps(data.mean.tolist()), "std": json.dumps(data.std.tolist())}
-        architecture = self.network.architecture
-        save_weights(self.job.out / name, network.state_dict(), architecture=architecture, about=about)
+        weights = self.chosen(row).state_dict()
+        save_weights(self.job.out / name, weights, architecture=self.job.architecture, about=about)
 
     def _save(self, stop: Stop) -> None:
         self._require_finite()

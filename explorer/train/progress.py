@@ -11,7 +11,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from explorer.show import progress_bar
-from explorer.train.logs import Row
+from explorer.train.logs import Row, reached
 
 INTERVAL_S = 0.5  # between two looks at the loss
 
@@ -67,7 +67,7 @@ class TrainProgress:
 
     def epoch(self, row: Row, best: bool) -> None:
         """An epoch is done."""
-        self.top1 = row["ema_top1"] if row["ema_top1"] is not None else row["top1"]
+        self.top1, _ = reached(row)
         speed = "" if row["images_per_s"] is None else f"  {row['images_per_s']:,.0f} images/s"
         average = "" if row["ema_top1"] is None else f"  average's {row['ema_top1']:6.2f} %"
         if self.shown:

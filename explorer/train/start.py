@@ -30,7 +30,7 @@ from explorer.train.asked import (
     teacher_of,
 )
 from explorer.train.batches import resident
-from explorer.train.logs import Row, write_metrics, write_summary, write_text
+from explorer.train.logs import Row, reached, write_metrics, write_summary, write_text
 from explorer.train.loop import BEST, EVENTS, LAST, METRICS, Job, Training
 from explorer.train.processes import Processes, processes
 from explorer.train.progress import TrainProgress
@@ -49,7 +49,7 @@ class Trained:
     """What a training found."""
 
     network: Network  # with the last weights, or their average where there is one; in eval mode
-    accuracy: float  # top-1 on the validation images after the last epoch, %; the average's where there is one
+    accuracy: float  # top-1 on the validation images after the last epoch, %; the moving average's where that is higher
     best: float  # the highest top-1 of any epoch, %: of best.safetensors
     rows: tuple[Row, ...]  # one an epoch, as in metrics.csv
     seconds: float  # wall time of all runs, evaluation included
@@ -107,6 +107,7 @@ def start(
         dense = dataset.train_images.contiguous(memory_format=torch.channels_last)  # a pixel is three bytes in a row
         here = replace(dataset, train_images=dense).to(group.device)
         job = Job(
+            architecture=spec,
             recipe=chosen,
             data=here,
             batches=resident(here, chosen.batch_size, chosen.repeats, seed),
@@ -135,11 +136,10 @@ def start(
                 training.run(progress, stop, give_way)
             if group.main:
                 _finish(training, spec, progress)
-    averaged = training.average is not None
     last = training.rows[-1]
     return Trained(
-        network=(training.average.network if training.average else training.network).eval(),  # type: ignore[arg-type]
-        accuracy=float((last["ema_top1"] if averaged else last["top1"]) or 0.0),
+        network=training.chosen(last).eval(),
+        accuracy=reached(last)[0],
         best=training.best,
         rows=tuple(training.rows),
         seconds=float(last["seconds"] or 0.0),
@@ -200,7 +200,7 @@ def _finish(training: Training, spec: Architecture, progress: TrainProgress) -> 
     """Write the last weights and the summary, and tell what to do with them."""
     job = training.job
     try:
-        training.save_network(LAST)
+        training.save_network(LAST, training.rows[-1])
         write_summary(job.out / SUMMARY, _summary(training, spec))
     except OSError as error:
         raise checkpoint.TrainingStopped(
@@ -208,15 +208,16 @@ def _finish(training: Training, spec: Architecture, progress: TrainProgress) -> 
             " command"
         ) from None
     last = training.rows[-1]
-    accuracy = last["top1"] if last["ema_top1"] is None else last["ema_top1"]
-    progress.tell(f"top-1 {accuracy:.2f} % after {last['epoch']} epochs, at best {training.best:.2f} %", style="bold")
+    progress.tell(
+        f"top-1 {reached(last)[0]:.2f} % after {last['epoch']} epochs, at best {training.best:.2f} %", style="bold"
+    )
     folder = job.out
     progress.tell(f"vitscape export {folder / ARCHITECTURE} --weights {folder / BEST} --to onnx", style="none")
 
 
 def _summary(training: Training, spec: Architecture) -> dict[str, Any]:
     job, last = training.job, training.rows[-1]
-    best = max(training.rows, key=lambda row: float((row["top1"] if row["ema_top1"] is None else row["ema_top1"]) or 0))
+    best = max(training.rows, key=lambda row: reached(row)[0])
     return {
         "format": "vitscape/trained@1",
         "architecture": {"id": spec.id, "name": spec.name},

@@ -58,11 +58,15 @@ def export(
     from explorer.setup import Setup
     from explorer.verbs.of_study import load
 
+    budgets = None if best_under is None else parse_budget(best_under)
     names, targets = _meant(words or [], listed(to), list(TARGETS))
     timed = Setup(device, "fp32", sizes(batch_sizes), threads=threads, time_limit_s=time_limit) if timing else None
-    choices = {"trial": trial is not None, "knee": knee, "best-under": best_under is not None, "front": whole_front}
-    found = _architecture(names[0]) if names and not any([*choices.values(), every, study]) else None
+    asked = {"--trial": trial is not None, "--knee": knee, "--best-under": budgets is not None}
+    asked |= {"--front": whole_front, "--all": every, "--objectives": objectives is not None}
+    found = _architecture(names[0]) if names and not study else None
     if found is not None:
+        if chosen := [option for option, given in asked.items() if given]:
+            raise InputError(f"{chosen[0]}: chooses from a study, and {names[0]} is an architecture; leave it out")
         name = Path(names[0]).stem if names[0].endswith((".yaml", ".yml", ".json")) else None
         file = Path(names[0]) if names[0].endswith(WEIGHTS) and weights is None else weights
         paths = export_architecture(found, out, name=name, to=targets, weights=file, timed=timed)
@@ -74,7 +78,7 @@ def export(
             out,
             trial=trial,
             knee=knee,
-            best_under=None if best_under is None else parse_budget(best_under),
+            best_under=budgets,
             whole_front=whole_front,
             every=every,
             objectives=None if objectives is None else listed(objectives),
@@ -98,11 +102,12 @@ def _meant(words: list[str], to: tuple[str, ...], known: list[str]) -> tuple[lis
     >>> _meant(["demo", "onnx"], ("yaml",), ["yaml", "onnx"])
     (['demo'], ['yaml', 'onnx'])
     """
+    known = [*known, "all"]
     names = [word for word in words if word not in known]
     targets = [*to, *(word for word in words if word in known)]
     if len(names) > 1:
         raise InputError(f"{names[1]}: one study or architecture at a time, and no such target; targets: {KINDS}")
-    return names, known if targets == ["all"] else targets
+    return names, targets
 
 
 def _architecture(name: str) -> Architecture | None:

@@ -43,7 +43,7 @@ class BatchNormHead(nn.Module):
     def folded(self) -> nn.Module:
         """The same with the BatchNorm inside the linear layer."""
         bn, fc = self.norm, self.fc
-        if isinstance(bn, nn.BatchNorm1d):
+        if isinstance(bn, nn.BatchNorm1d) and isinstance(fc, nn.Linear):
             scale, shift = scale_and_shift(bn)
             self.norm, self.fc = nn.Identity(), with_weights(fc, fc.weight * scale, fc.bias + fc.weight @ shift)
         return self

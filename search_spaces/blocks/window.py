@@ -118,6 +118,9 @@ class WindowAttention(nn.Module):
 
 
 def _gather_again(attention: WindowAttention, _: object) -> None:
+    derived = [one for one in (attention.index, attention.mask) if one is not None]
+    if any(one.is_meta for one in derived):  # built without memory, which the weights now have
+        attention.compute_geometry()
     if attention.bias is not None:
         attention.folded()  # of the table that was just loaded
 
