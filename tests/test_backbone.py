@@ -23,6 +23,8 @@ from tests.reference_timm import Model, timm_runs
 from tests.reference_weights import ARCHITECTURES, images_for, published_weights
 from tests.strategies import architectures, randomise
 
+pytestmark = pytest.mark.xdist_group("backbone")  # what several of them look at is made once
+
 SWIN, SHVIT = ARCHITECTURES["swin_micro_64w4"](), ARCHITECTURES["shvit_micro"]()
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "backbone.py"
 

@@ -20,6 +20,8 @@ from explorer.record import Conditions, Latency
 from search_spaces import cost
 from tests.minis import environment
 
+pytestmark = pytest.mark.xdist_group("complexity")  # what several of them look at is made once
+
 ROOT = Path(__file__).parent.parent
 
 

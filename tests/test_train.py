@@ -46,6 +46,8 @@ from search_spaces.errors import InputError
 from tests.minis import Run, environment, refuses
 from tests.training import BATCH_NORM, EVERYTHING, LAYER_NORM, architecture, farthest, metrics, trained, weights
 
+pytestmark = pytest.mark.xdist_group("train")  # what several of them look at is made once
+
 CURVE = ("epoch", "step", "loss", "lr", "top1", "ema_top1")
 SHORTLY = ("--data", "digits", "--epochs", "2", "--batch-size", "128", "--set", "warmup_epochs=0.5")  # as `trained`
 MIXED = {"mixup": 0.2, "cutmix": 1.0, "erase": 0.25, "randaugment_ops": 1}

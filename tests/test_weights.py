@@ -28,6 +28,8 @@ from tests.reference_weights import published_weights as drawn_weights
 from tests.strategies import randomise
 from tests.test_parity import deit_weights, swin_as_timm, with_buffers
 
+pytestmark = pytest.mark.xdist_group("weights")  # what several of them look at is made once
+
 SWIN, SHVIT = "swin_micro_64w4", "shvit_micro"
 
 
