@@ -429,6 +429,26 @@ def test_a_file_that_computes_something_else_is_found_out(tampered: tuple[Subjec
     assert checker.check(TARGETS["python"], subject, path.parent).difference < 1e-4
 
 
+def test_a_network_that_magnifies_rounding_may_differ_by_what_float32_explains(tmp_path: Path) -> None:
+    network = randomised(build(ARCHITECTURE))
+    with torch.no_grad():  # features of 10,000 and more, of which the head takes the mean away again
+        network.stages[-1].blocks[-1].ffn.body.fc2.bias += 1e4
+        pooled = network.features(torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))[-1].mean(
+            (2, 3)
+        )
+        network.head.norm.running_mean.copy_(pooled.mean(0))
+        network.head.norm.running_var.copy_(pooled.var(0))
+    save_weights(tmp_path / "w.pt", network.state_dict(), architecture=ARCHITECTURE)
+    export_architecture(ARCHITECTURE, tmp_path, name="net", to=["torch_export"], weights=tmp_path / "w.pt")
+    (entry,) = json.loads((tmp_path / "export.json").read_text())["exports"].values()
+    verified = entry["files"]["net.pt2"]["verified"]
+    rounding, share = (
+        verified["float32_differs_from_float64_by"],
+        verified["logits_differ_by"] / verified["largest_logit"],
+    )
+    assert 1e-4 < share < 4 * rounding == pytest.approx(verified["tolerance"])
+
+
 def test_what_cannot_be_verified_is_not_written_and_the_others_are(run: Run, tmp_path: Path) -> None:
     network = build(ARCHITECTURE)
     with torch.no_grad():

@@ -168,6 +168,7 @@ def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict
             "logits_differ_by": found.difference,
             "largest_logit": found.scale,
             "tolerance": found.tolerance,
+            **({} if found.rounding is None else {"float32_differs_from_float64_by": found.rounding}),
             "batches": list(found.batches),
             "versions": found.versions,
         }

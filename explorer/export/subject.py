@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,21 @@ class Subject:
     def folded(self) -> Network:
         """The network as it is deployed."""
         return self.network.fuse()
+
+    def rounding(self, batches: Sequence[int]) -> float:
+        """How far the network's logits in float32 are from those in float64, as a share of the largest."""
+        import copy
+
+        import torch
+
+        exact, worst = copy.deepcopy(self.network).double(), 0.0
+        with torch.no_grad():
+            for count in batches:
+                images = self.images(count, seed=count)
+                logits = self.network(images)
+                far = (logits.double() - exact(images.double())).abs().max() / logits.abs().max()
+                worst = max(worst, far.item())
+        return worst
 
     @property
     def statistics(self) -> Statistics:

@@ -20,6 +20,7 @@ from explorer.export.subject import Subject
 from explorer.export.target import Target
 
 SCRIPT = Path(__file__).with_name("check.py")
+ROUNDINGS = 4  # times the network's own error in float32 that a file's may have: some networks magnify it
 BATCHES = (3, 1)  # images in the batches that are compared: a file that takes one number of images alone is found out
 
 
@@ -30,6 +31,7 @@ class Agreement:
     difference: float  # largest, absolute
     scale: float  # largest logit of ours
     tolerance: float  # the difference allowed, as a share of `scale`
+    rounding: float | None  # where that is above the target's: what float32 itself makes of our network, likewise
     versions: dict[str, str]  # of what loaded the file
     batches: tuple[int, ...] = BATCHES
 
@@ -78,7 +80,8 @@ class Checker:
         """How the target's file in `folder` compares with the subject's network, within its `cases`.
 
         Raises:
-            ExportFailed: it does not load, or differs by more than the target's tolerance.
+            ExportFailed: it does not load, or differs by more than the target's tolerance, and by more than float32
+                explains.
         """
         file = target.path(folder, subject).name
         job = {"folder": str(folder.resolve()), "load": target.code(subject, weights=True), "cases": str(self.path)}
@@ -86,13 +89,17 @@ class Checker:
         answer = self._ask(process, job | {"hidden": "" if target.ours else "search_spaces"})
         if (error := answer.get("error")) is not None:
             raise ExportFailed(f"{file}: written, but not to be loaded again: {error}")
-        found = Agreement(answer["difference"], answer["scale"], target.tolerance, answer["versions"])
-        if not found.difference <= found.tolerance * found.scale:
+        difference, scale = answer["difference"], answer["scale"]
+        allowed, rounding = target.tolerance, None
+        if not difference <= allowed * scale:
+            rounding = subject.rounding(BATCHES)
+            allowed = max(allowed, ROUNDINGS * rounding)
+        if not difference <= allowed * scale:
             raise ExportFailed(
-                f"{file}: its logits differ by {found.difference:.2g} from the network's, whose largest is "
-                f"{found.scale:.3g}; allowed is {found.tolerance:g} of that"
+                f"{file}: its logits differ by {difference:.2g} from the network's, whose largest is {scale:.3g}; "
+                f"allowed is {allowed:.2g} of that"
             )
-        return found
+        return Agreement(difference, scale, allowed, rounding, answer["versions"])
 
     def _ask(self, name: str, job: dict[str, str]) -> dict[str, Any]:
         process = self.running.get(name) or self._start(name)
