@@ -460,7 +460,7 @@ def test_two_searches_on_one_device_never_time_while_the_other_times_or_trains(t
     searches = []
     for name in ("a", "b"):
         words = ["search", "mini.yaml", "--study", name, "--storage", "both.db", "--trials", "2"]
-        words += ["--data", "digits", "--epochs", "3", "--device", "cpu"]
+        words += ["--data", "digits", "--epochs", "3", "--device", "cpu", "--time-limit", "2"]
         command = [sys.executable, "-c", OBSERVED, *words]
         env = environment(tmp_path) | {"PYTHONPATH": str(ROOT)}
         searches.append(subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True))
