@@ -7,20 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from explorer.bench_rows import BenchRow, told, writable, write_bench
 from explorer.failure import out_of_memory
+from explorer.measure import buildable
 from explorer.record import Precision
 from explorer.setup import Setup
-from explorer.show import progress_bar
+from explorer.show import Display
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.errors import InputError
-from search_spaces.shipped import find
 
 if TYPE_CHECKING:
     import torch
@@ -162,21 +161,10 @@ def _opened(name: str, setup: Setup, device: torch.device) -> list[Entry]:
 
 def _architecture(name: str) -> Architecture:
     """The architecture of that name or in that file, which can be built."""
-    import torch
-
-    from search_spaces.blocks.network import build
-
     if Path(name).suffix not in ("", *ARCHITECTURES):
         known = ", ".join((*ARCHITECTURES, *FILES))
         raise InputError(f"{name}: no network; name a preset, or a file whose name ends in {known}")
-    architecture = Architecture.load(find(name, "presets"))
-    try:
-        with torch.device("meta"), torch.no_grad():  # shapes alone: takes no memory and next to no time
-            size = architecture.image_size
-            build(architecture).eval()(torch.empty(1, architecture.in_channels, size, size))
-    except RuntimeError as error:
-        raise InputError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from None
-    return architecture
+    return buildable(name)
 
 
 def _built(architecture: Architecture, prepare: Prepare, precision: Precision, example: Tensor) -> Forward:
@@ -310,23 +298,14 @@ def _free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-class _Progress:
+class _Progress(Display):
     """A line for each row that is finished, on a terminal a bar with the time left; drawn between rounds alone."""
 
     def __init__(self, console: Console | None, total: int) -> None:
-        self.console = console or Console(stderr=True)
-        self.bar = progress_bar(self.console, auto_refresh=False, disable=not self.console.is_terminal)
+        console = console or Console(stderr=True)
+        super().__init__(console, auto_refresh=False, disable=not console.is_terminal)
         self.task = self.bar.add_task("timing", total=total, step="")
         self.done = 0  # rows
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def begin(self, batch_size: int, networks: int) -> None:
         """Say what is prepared now."""

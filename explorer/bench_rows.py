@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from explorer.record import Conditions, Latency, Record
+from explorer.whole import replacing
 from search_spaces.errors import InputError
 
 CONDITIONS = ("device", "device_name", "driver", "runtime", "precision", "batch_size", "image_size", "threads", "torch")
@@ -84,15 +82,10 @@ def writable(path: Path) -> Path:
 
 def write_bench(path: Path, rows: Sequence[BenchRow]) -> None:
     """Put a CSV file of the rows in the place of the one that is there, at once."""
-    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with replacing(path.resolve()) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(row.cells() | {"libraries": json.dumps(row.conditions.libraries)} for row in rows)
-        os.replace(part, path.resolve())
     except OSError as error:
         raise InputError(f"out={path}: cannot be written ({error.strerror or error}); choose another file") from None
-    finally:
-        with suppress(OSError):  # it has become the file
-            part.unlink()

@@ -9,7 +9,6 @@ import gc
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,7 +18,7 @@ from explorer.failure import out_of_memory
 from explorer.measurements import Measurement, read_measurements, write_measurements
 from explorer.record import Conditions
 from explorer.setup import Setup, Target
-from explorer.show import progress_bar
+from explorer.show import Display
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.shipped import find
@@ -118,10 +117,6 @@ def _reason(error: Exception) -> str:
 
 def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
     """The architectures by the name or path given, each once, and each of which can be built."""
-    import torch
-
-    from search_spaces.blocks.network import build
-
     found: dict[str, Architecture] = {}
     ids: dict[str, str] = {}
     for name in map(str, names):
@@ -129,20 +124,34 @@ def _load(names: Sequence[str | Path]) -> dict[str, Architecture]:
             name.encode()
         except UnicodeEncodeError:  # nor could it be written into the results, after the timing
             raise InputError(f"{name!r}: the file's name is not UTF-8; rename it") from None
-        architecture = Architecture.load(find(name, "presets"))
+        architecture = buildable(name)
         if architecture.id in ids:
             raise InputError(f"{name}: the same architecture as {ids[architecture.id]}; leave one of them out")
-        try:
-            with torch.device("meta"), torch.no_grad():  # shapes alone: takes no memory and next to no time
-                size = architecture.image_size
-                build(architecture).eval()(torch.empty(1, architecture.in_channels, size, size))
-        except RuntimeError as error:
-            raise InputError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from None
         found[name] = architecture
         ids[architecture.id] = name
     if not found:
         raise InputError("architectures: none given; name presets or architecture files")
     return found
+
+
+def buildable(name: str) -> Architecture:
+    """The architecture of that name or in that file, of which a network can be built.
+
+    Raises:
+        InputError: there is none, or it cannot; one line.
+    """
+    import torch
+
+    from search_spaces.blocks.network import build
+
+    architecture = Architecture.load(find(name, "presets"))
+    try:
+        with torch.device("meta"), torch.no_grad():  # shapes alone: takes no memory and next to no time
+            size = architecture.image_size
+            build(architecture).eval()(torch.empty(1, architecture.in_channels, size, size))
+    except RuntimeError as error:
+        raise InputError(f"{name}: cannot be built: {str(error).splitlines()[0]}") from None
+    return architecture
 
 
 def _conditions(
@@ -217,25 +226,19 @@ def _free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-class _Progress:
+class _Progress(Display):
     """A line for each row, on a terminal a bar with the time left; drawn between measurements, never during one."""
 
     def __init__(self, console: Console | None, total: int, done: int) -> None:
-        self.console = console or Console(stderr=True)
-        self.bar = progress_bar(self.console, auto_refresh=False, disable=not self.console.is_terminal)
+        console = console or Console(stderr=True)
+        super().__init__(console, auto_refresh=False, disable=not console.is_terminal)
         self.total, self.done = total, done
         self.task = self.bar.add_task("measuring", total=total, completed=done, step="")
 
     def __enter__(self) -> _Progress:
         if self.done:
             self.console.print(f"{self.done} of {self.total} latencies are in the file already", style="dim")
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
+        return super().__enter__()
 
     def begin(self, row: Measurement) -> None:
         """Say what is timed now."""

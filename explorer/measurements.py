@@ -9,10 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -23,6 +20,7 @@ from pydantic_core import from_json
 
 from explorer.metrics import LATENCY, metric
 from explorer.record import Conditions, Latency, Record
+from explorer.whole import replacing
 from search_spaces.architecture import Architecture
 from search_spaces.document import short
 from search_spaces.errors import InputError
@@ -106,16 +104,12 @@ def write_measurements(path: str | Path, rows: list[Measurement]) -> None:
     """Put a file in the place of the one that is there, at once: whoever ends the process, one of the two is whole."""
     path = Path(path).absolute()
     _, write = _format(path)
-    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")  # a folder may be several machines'
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(part, [row.cells() for row in rows])
-        os.replace(part, path.resolve())
+        with replacing(path.resolve()) as part:
+            write(part, [row.cells() for row in rows])
     except OSError as error:
         raise InputError(f"out={path}: cannot be written ({error.strerror or error}); choose another file") from None
-    finally:
-        with suppress(OSError):  # it has become the file, or there is no such folder
-            part.unlink()
 
 
 def _row(cells: Cells, place: str) -> Measurement:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from explorer.metrics import Metric
 
+Shown = TypeVar("Shown", bound="Display")
 WIDE = 180  # columns, where the output is no terminal and nothing should wrap
 NARROWEST = 24  # columns that are kept for the architecture, which wraps
 
@@ -44,6 +46,23 @@ def progress_bar(console: Console, **how: Any) -> Progress:
         transient=True,
         **how,
     )
+
+
+class Display:
+    """A bar on a console for as long as a `with` block lasts."""
+
+    def __init__(self, console: Console, **how: Any) -> None:
+        self.console = console
+        self.bar = progress_bar(console, **how)
+
+    def __enter__(self: Shown) -> Shown:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
 
 
 def print_json(data: Any) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from explorer.checkpoint import checksum, read_weights, told_by
+from explorer.whole import replacing
 from search_spaces.architecture import Architecture, WindowMixer
 from search_spaces.blocks.namings import rename
 from search_spaces.blocks.network import Network, build
@@ -66,26 +66,18 @@ def save_weights(
     # copies: tensors that share memory, or lie channels-last, are nothing that safetensors stores
     dense = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     told = {"format": FORMAT, "id": architecture.id, "architecture": json.dumps(architecture.to_dict())}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    os.close(handle)
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = stack.enter_context(replacing(path))
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}") from None
         if path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
-            save_file(dense, name, {**(about or {}), **told, "checksum": checksum(dense)})
+            save_file(dense, part, {**(about or {}), **told, "checksum": checksum(dense)})
         else:
-            torch.save({"state_dict": dense, **told, "about": dict(about or {})}, name)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # as any file that is written; mkstemp's is for its owner alone
-        os.replace(name, path)
-    except BaseException:  # interrupted, too: nothing half-written stays
-        Path(name).unlink(missing_ok=True)
-        raise
+            torch.save({"state_dict": dense, **told, "about": dict(about or {})}, part)
 
 
 def load_file(network: Built, path: str | Path) -> Built:

@@ -13,14 +13,18 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = """\
-import sys
+SHIM = """\
 import torch
-
-torch.set_num_threads(1)
 library = torch.library.Library("torchvision", "FRAGMENT")
 for name in ("nms", "qnms"):
     library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+SCRIPT = (
+    SHIM
+    + """\
+import sys
+
+torch.set_num_threads(1)
 import timm
 from tests.reference_weights import tensor_for
 
@@ -35,6 +39,7 @@ for base, name, how in eval(sys.argv[1]):
         found = model.double()(torch.load(base + ".images").double())
     torch.save(found, base + ".outputs")
 """
+)
 
 
 class Model(NamedTuple):

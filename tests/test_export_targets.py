@@ -27,6 +27,7 @@ from explorer.export.verify import Checker
 from explorer.weights import save_weights
 from search_spaces import Architecture, build, preset
 from tests.minis import Run, environment, refuses
+from tests.reference_timm import SHIM
 from tests.strategies import architectures
 
 pytestmark = pytest.mark.xdist_group("export")  # what all of them look at is written once
@@ -280,13 +281,6 @@ def test_the_pt2_file_takes_any_number_of_images(exported: Path, images: Tensor,
 
 
 # timm, transformers
-
-SHIM = """
-import torch
-library = torch.library.Library("torchvision", "FRAGMENT")
-for name in ("nms", "qnms"):
-    library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-"""
 
 
 @pytest.mark.skipif("timm" not in LOADERS, reason="timm is not installed")

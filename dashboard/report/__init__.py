@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from dashboard.report.sections import SECTIONS, lead
 from dashboard.report.study import Study
 from explorer import reader, results
 from explorer.storage import StorageError, load_study
+from explorer.whole import replacing
 
 
 def write_report(storage: str, study: str | None, out: Path, objectives: Sequence[str] | None = None) -> Path:
@@ -38,14 +37,5 @@ def write_report(storage: str, study: str | None, out: Path, objectives: Sequenc
 def _replace(out: Path, html: str) -> None:
     """Writes beside the file first, so that a reader never finds half of it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # as any file that is written; mkstemp's is for its owner alone
-        os.replace(name, out)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(out) as part:
+        part.write_text(html, encoding="utf-8")

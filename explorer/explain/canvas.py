@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from explorer.explain.colours import INK, MUTED, PAPER
+from explorer.whole import replacing
 from search_spaces.errors import InputError
 
 WIDTH = 1200  # pixels of every sheet
@@ -63,19 +62,10 @@ def save_png(image: Image.Image, path: Path) -> None:
     """Writes an image as a PNG, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with replacing(path) as part:
+            image.save(part, "PNG")
     except OSError as error:
         raise InputError(f"out={path.parent} cannot be written to: {error.strerror}; give another folder") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, "PNG")
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # as any file that is written
-        os.replace(name, path)
-    except BaseException:  # interrupted, too: nothing half-written stays
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def line_height(size: int) -> int:

@@ -86,8 +86,8 @@ def export(
 
     targets = targets_of(to)
     rows = chosen(study, trial, knee, best_under, every, objectives)
-    records = {trial.number: trial_record(trial) for trial in study.get_trials(deepcopy=False)}
-    subjects = [subject_of(study, row, records[int(row["number"])]) for _, row in rows.iterrows()]
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    subjects = [subject_of(study, row, trial_record(trials[int(row["number"])])) for _, row in rows.iterrows()]
     if weights is not None and len(subjects) > 1:
         raise ExportError(f"weights={weights}: of one network, and {len(subjects)} are exported; choose one with trial")
     subjects = [subject.with_weights(weights) for subject in subjects]

@@ -51,7 +51,7 @@ def mend_torchvision() -> Any:
     return None
 
 
-def check(job: dict[str, str]) -> dict[str, Any]:
+def check(job: dict[str, Any]) -> dict[str, Any]:
     """The largest difference of any logit, and the largest logit, over all batches of a job."""
     import torch
 
@@ -94,8 +94,10 @@ def main() -> None:
             import torch
 
             torch.set_num_threads(1)
-            library = library or mend_torchvision()
-            answer = check(json.loads(line))
+            job = json.loads(line)
+            if library is None and job["torchvision"]:
+                library = mend_torchvision()
+            answer = check(job)
         except Exception as error:  # whatever a file does, its answer says
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}

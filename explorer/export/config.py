@@ -8,13 +8,18 @@ from typing import Any
 
 from explorer.export.subject import Subject
 from explorer.export.target import Target
+from search_spaces.architecture import Architecture
 
 
 def write_yaml(subject: Subject, path: Path) -> dict[str, Any]:
     """Write the architecture as YAML under a comment that says how to use it."""
-    comment = f"# Rebuild: from search_spaces import build; network = build({path.name!r})"
-    path.write_text(f"{comment}\n{subject.architecture.to_yaml()}", encoding="utf-8")
+    path.write_text(rebuildable(subject.architecture, path.name), encoding="utf-8")
     return {}
+
+
+def rebuildable(architecture: Architecture, file: str) -> str:
+    """The text of an architecture file of that name, under a comment that says how to use it."""
+    return f"# Rebuild: from search_spaces import build; network = build({file!r})\n{architecture.to_yaml()}"
 
 
 def write_json(subject: Subject, path: Path) -> dict[str, Any]:

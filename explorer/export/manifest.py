@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from explorer.export.errors import ExportError
-from explorer.export.subject import Subject
+from explorer.export.subject import Subject, sha256_of
 from explorer.export.target import Target
 from explorer.export.write import Written
+from explorer.whole import replacing
 
 NAME = "export.json"
 FORMAT = "vitscape/export@1"
@@ -31,7 +31,6 @@ class Manifest:
         self.path = folder / NAME
         self.study = study
         self.front = front  # whether what is written is the study's front
-        self._read()
 
     def require(self, subjects: Sequence[Subject], targets: Mapping[str, Target]) -> None:
         """Nothing where no file of another export would be written over.
@@ -121,12 +120,8 @@ class Manifest:
             "files": [file for entry in entries.values() for file in entry["files"]],
         }
         data |= {"written": datetime.now(timezone.utc).isoformat(timespec="seconds"), "exports": entries}
-        part = self.path.with_name(f".{NAME}.{os.getpid()}.part")
-        try:
+        with replacing(self.path) as part:
             part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _sound(entry: object) -> bool:
@@ -145,18 +140,18 @@ def _as_written(path: Path, told: Mapping[str, Any]) -> bool:
     if path.is_symlink():
         return False
     if path.is_dir():
-        inside = {one.name: _hash(one) for one in path.iterdir() if one.is_file()}
+        inside = {one.name: sha256_of(one) for one in path.iterdir() if one.is_file()}
         return inside == told.get("sha256") and len(inside) == len(list(path.iterdir()))
-    return path.is_file() and _hash(path) == told.get("sha256")
+    return path.is_file() and sha256_of(path) == told.get("sha256")
 
 
 def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict[str, Any]:
     told: dict[str, Any] = {"target": one.target, **dict(one.told)}
     if one.path.is_dir():
         inside = sorted(path for path in one.path.iterdir() if path.is_file())
-        told |= {"bytes": sum(path.stat().st_size for path in inside), "sha256": {p.name: _hash(p) for p in inside}}
+        told |= {"bytes": sum(path.stat().st_size for path in inside), "sha256": {p.name: sha256_of(p) for p in inside}}
     else:
-        told |= {"bytes": one.path.stat().st_size, "sha256": _hash(one.path)}
+        told |= {"bytes": one.path.stat().st_size, "sha256": sha256_of(one.path)}
     told["weights"] = _weights(subject)
     if one.target in targets:
         told["load"] = targets[one.target].code(subject, weights=subject.weights is not None)
@@ -178,15 +173,7 @@ def _file(one: Written, subject: Subject, targets: Mapping[str, Target]) -> dict
 def _weights(subject: Subject) -> dict[str, Any]:
     if subject.weights is None:
         return {"trained": False, "remark": "random; where a file holds weights, it is good for timing alone"}
-    return {"trained": True, "file": str(subject.weights), "sha256": _hash(subject.weights)}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return {"trained": True, "file": str(subject.weights), "sha256": subject.weights_sha256}
 
 
 def require_folder(folder: Path) -> None:

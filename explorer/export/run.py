@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,6 +20,7 @@ from explorer.export.target import Target
 from explorer.export.verify import Checker
 from explorer.export.write import Written, require, write
 from explorer.show import progress_bar
+from explorer.signals import handled
 
 if TYPE_CHECKING:
     from explorer.setup import Setup
@@ -95,14 +95,8 @@ def _require_device(timed: Setup) -> None:
 @contextmanager
 def terminable() -> Iterator[None]:
     """Within it SIGTERM ends the process as Ctrl-C does: child processes are ended, what lies aside is removed."""
-    if threading.current_thread() is not threading.main_thread():
+    with handled(lambda number, where: sys.exit(128 + number), (signal.SIGTERM,)):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _step(bar: Progress, task: TaskID, step: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import keyword
 import math
 import re
@@ -60,6 +61,12 @@ class Subject:
         from explorer.weights import load_file
 
         return load_file(network, self.weights).eval()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the file of trained weights."""
+        assert self.weights is not None
+        return sha256_of(self.weights)
 
     def with_weights(self, path: str | Path | None) -> Subject:
         """The same with trained weights, read from a file that says what images they were trained on, or does not."""
@@ -120,6 +127,15 @@ class Subject:
     def weights_file(self) -> str:
         """Name of the file of trained weights beside those that load them."""
         return f"{self.name}.pt"
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file, read piece by piece."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def randomised(network: Network, seed: int = 0) -> Network:

@@ -84,9 +84,15 @@ class Checker:
                 explains.
         """
         file = target.path(folder, subject).name
-        job = {"folder": str(folder.resolve()), "load": target.code(subject, weights=True), "cases": str(self.path)}
+        job: dict[str, Any] = {
+            "folder": str(folder.resolve()),
+            "load": target.code(subject, weights=True),
+            "cases": str(self.path),
+        }
         process = "_".join(sorted(target.needs)) or "torch"  # those that need the same share one
-        answer = self._ask(process, job | {"hidden": "" if target.ours else "search_spaces"})
+        job |= {"hidden": "" if target.ours else "search_spaces"}
+        job |= {"torchvision": not target.needs.keys().isdisjoint(("timm", "transformers"))}  # which import it
+        answer = self._ask(process, job)
         if (error := answer.get("error")) is not None:
             raise ExportFailed(f"{file}: written, but not to be loaded again: {error}")
         difference, scale = answer["difference"], answer["scale"]
@@ -101,7 +107,7 @@ class Checker:
             )
         return Agreement(difference, scale, allowed, rounding, answer["versions"])
 
-    def _ask(self, name: str, job: dict[str, str]) -> dict[str, Any]:
+    def _ask(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
         process = self.running.get(name) or self._start(name)
         assert process.stdin is not None
         assert process.stdout is not None

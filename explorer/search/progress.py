@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import optuna
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +10,7 @@ from explorer.metrics import metrics
 from explorer.record import Evaluation, TrialRecord
 from explorer.results import what
 from explorer.search.study import Plan
-from explorer.show import progress_bar, short_count
+from explorer.show import Display, short_count
 from explorer.storage import hide_password
 
 MARKS = {
@@ -53,22 +51,13 @@ def doubts(evaluation: Evaluation) -> list[str]:
     return [f"{key}{one.verdict}" for key, one in named if one is not None and one.verdict not in ("ok", None)]
 
 
-class SearchProgress:
+class SearchProgress(Display):
     """A live display; on a console that is no terminal only the lines of finished trials."""
 
     def __init__(self, console: Console, study: optuna.Study, objectives: tuple[str, ...], total: int | None) -> None:
-        self.console, self.study, self.objectives = console, study, metrics(objectives)
-        self.bar = progress_bar(console, refresh_per_second=4)  # each refresh takes time from what is being timed
+        super().__init__(console, refresh_per_second=4)  # each refresh takes time from what is being timed
+        self.study, self.objectives = study, metrics(objectives)
         self.task = self.bar.add_task(escape(study.study_name), total=total, step="")
-
-    def __enter__(self) -> SearchProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def already(self, done: int) -> None:
         """Trials that an earlier run of this search has finished."""

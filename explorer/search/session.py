@@ -21,12 +21,12 @@ from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.stopping import Stopping
 from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
+from explorer.signals import handled
 from explorer.sole_writer import read_anew
 from explorer.storage import StorageError, study_key
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
 MOST_FAILURES = 10  # in a row: then something is wrong with the set-up, not with the candidates
 
 
@@ -205,9 +205,6 @@ def interrupts() -> Iterator[Callable[[], None]]:
     Python drops an exception that a signal raises inside a destructor or a callback of C code, and there are many of
     both under a training step; the check is made between steps.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
     asked = threading.Event()
 
     def remember(number: int, where: FrameType | None) -> None:
@@ -218,26 +215,15 @@ def interrupts() -> Iterator[Callable[[], None]]:
         if asked.is_set():
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, remember) for number in ENDINGS}
-    try:
+    with handled(remember):
         yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Holds Ctrl-C and SIGTERM back while trials are closed, in the main thread; else one may be left half closed."""
-    if threading.current_thread() is not threading.main_thread():
+    with handled(signal.SIG_IGN):
         yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class RunningFront:

@@ -6,11 +6,12 @@ import csv
 import importlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from explorer.whole import replacing
 
 COLUMNS = ("epoch", "step", "loss", "lr", "top1", "ema_top1", "images_per_s", "seconds")
 
@@ -28,9 +29,8 @@ def reached(row: Row) -> tuple[float, bool]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_metrics(path: Path, rows: Sequence[Row]) -> None:

@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
-from explorer.show import progress_bar
+from explorer.show import Display
 from explorer.train.logs import Row, reached
 
 INTERVAL_S = 0.5  # between two looks at the loss
 
 
-class TrainProgress:
+class TrainProgress(Display):
     """A live display; on a console that is no terminal only the lines. Silent unless `shown`."""
 
     def __init__(self, console: Console, name: str, steps: int, epochs: int, shown: bool) -> None:
-        self.console, self.epochs, self.steps, self.shown = console, epochs, steps, shown
-        self.bar = progress_bar(console, refresh_per_second=4, disable=not (shown and console.is_terminal))
+        super().__init__(console, refresh_per_second=4, disable=not (shown and console.is_terminal))
+        self.epochs, self.steps, self.shown = epochs, steps, shown
         self.task = self.bar.add_task(escape(name), total=steps * epochs, step="")
         self.top1: float | None = None
         self._loss, self._looked = "", 0.0
         self._copy: Tensor | None = None  # a loss on its way from the device
         self._arrived: torch.cuda.Event | None = None
-
-    def __enter__(self) -> TrainProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def begins(self, done: int) -> None:
         """Where the training begins, in steps."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
+from explorer.signals import handled
 
 
 class Stop:
@@ -30,12 +28,5 @@ class Stop:
 def stopping() -> Iterator[Stop]:
     """Ctrl-C and SIGTERM (Slurm's notice before it takes the node) are noted; in other threads they never arrive."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
+    with handled(stop):
         yield stop
-        return
-    before = {number: signal.signal(number, stop) for number in ENDINGS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,8 +28,10 @@ def import_weights(
     json: Json = False,
 ) -> None:
     """Read a published checkpoint of Swin, SHViT or DeiT (official, timm) and write its weights in our naming."""
+    from explorer.export.config import rebuildable
     from explorer.weights import import_weights as read
     from explorer.weights import save_weights
+    from explorer.whole import replacing
     from search_spaces.architecture import Architecture
     from search_spaces.shipped import find
 
@@ -53,7 +54,8 @@ def import_weights(
     about = {"source": checkpoint.name, "naming": found.naming}
     save_weights(out, found.network.state_dict(), architecture=found.architecture, about=about)
     if changed:
-        _write_architecture(found, beside)
+        with replacing(beside) as part:
+            part.write_text(rebuildable(found.architecture, beside.name), encoding="utf-8")
     written = {"out": str(out), "architecture_file": str(beside) if changed else None}
     if json:
         sizes = [{"name": key, "from": a, "to": b} for key, (a, b) in found.resampled.items()]
@@ -88,10 +90,3 @@ def _told(found: Imported) -> list[str]:
         else:
             lines.append(f"position embedding interpolated, {old} x {old} tokens to {new} x {new}")
     return lines
-
-
-def _write_architecture(found: Imported, path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    comment = f"# Rebuild: from search_spaces import build; network = build({path.name!r})"
-    part.write_text(f"{comment}\n{found.architecture.to_yaml()}", encoding="utf-8")
-    os.replace(part, path)
