@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.checkpoint import checksum, read_weights, told_by
+from explorer.checkpoint import FORMAT, checksum, read_weights, told_by
 from explorer.whole import replacing
 from search_spaces.architecture import Architecture, WindowMixer
 from search_spaces.blocks.namings import rename
@@ -22,7 +22,6 @@ from search_spaces.shipped import find
 
 __all__ = ["Imported", "import_weights", "load_file", "read_architecture", "read_weights", "resized", "save_weights"]
 
-FORMAT = "vitscape/weights@1"
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of images in 0..1
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # that published weights were trained with
 

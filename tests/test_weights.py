@@ -312,6 +312,16 @@ def test_a_damaged_file_is_refused_or_its_tensors_are_whole(tmp_path_factory, su
         assert all(torch.equal(value, found[key]) for key, value in tensors.items())
 
 
+def test_damage_is_noticed_where_it_hits_the_checksum_s_own_name_too(tmp_path):
+    path, _ = small(tmp_path, ".safetensors")
+    content = bytearray(path.read_bytes())
+    content[content.index(b'"checksum"') + 1] ^= 1
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged: its bytes are not those that were written"):
+        read_weights(path)
+
+
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x40\0\0\0\0\0\0\0{"]))
 def test_any_bytes_are_refused_in_one_line(tmp_path_factory, data, head):
     path = tmp_path_factory.mktemp("bytes") / "any.pth"
