@@ -34,11 +34,11 @@ from explorer.proxy.train import TrainSettings
 from explorer.reader import Storage
 from explorer.search import cluster as ray_engine
 from explorer.search.attempt import Work
+from explorer.search.budget import Budget
 from explorer.search.place import Place
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
 from explorer.search.sampler import make_sampler
-from explorer.search.session import Budget
 from explorer.search.study import Plan, close_interrupted, open_study, records
 from explorer.setup import Setup
 from search_spaces.space import load_space

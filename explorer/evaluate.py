@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[str], None]  # what is being done now, for a person
 OnEpoch = Callable[[Evaluation], bool]  # (what is known after an epoch, its accuracy last) -> go on?
+BeforeTraining = Callable[[Evaluation], bool]  # (what is known then) -> train it?
 
 
 def evaluate(
@@ -33,6 +34,7 @@ def evaluate(
     measure: Collection[str] = ("accuracy", "latency"),
     known: Evaluation | None = None,
     on_step: OnStep | None = None,
+    before_training: BeforeTraining | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Evaluation:
     """Cost, peak memory, latencies and proxy accuracy of an architecture, in this order; it ends early over a limit.
@@ -65,6 +67,8 @@ def evaluate(
     if profiled and known is None:
         evaluation = _profiled(network, evaluation, setup, device, limits, timed, say)
     if evaluation.infeasible or "accuracy" not in wanted:
+        return evaluation
+    if before_training is not None and not before_training(evaluation):
         return evaluation
     result = _trained(network, evaluation, data, settings, device, own_seed, say, on_epoch)
     return evaluation.model_copy(

@@ -44,6 +44,7 @@ COLUMNS: dict[str, str] = {  # column -> dtype, of every study's frame
     "memory_mb": "float64",  # MiB, peak
     "seconds": "float64",  # wall time of the trial
     "train_seconds": "float64",
+    "stopped_after": "Int64",  # epochs after which its training was ended early; 0: it was not begun
     "infeasible": "string",  # the limit exceeded
     "error": "string",  # one line
     "duplicate": "bool",  # an earlier complete trial has this architecture

@@ -100,6 +100,19 @@ Trials = Annotated[int | None, whole_option("Evaluations in the study, earlier o
 Hours = Annotated[
     float | None, typer.Option(help="Hours of this run.", parser=number, metavar="NUMBER", show_default="no limit")
 ]
+TrainSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds of training in the study, earlier ones counted.",
+        parser=number,
+        metavar="SECONDS",
+        show_default="no limit",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    whole_option("Evaluations over which the hypervolume has to grow by 0.1 %, else the search ends.", "no limit"),
+]
 Data = Annotated[str, typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path.")]
 Objectives = Annotated[
     str,
@@ -116,6 +129,22 @@ MaxMemory = Annotated[str | None, typer.Option(help="Such as 64MiB.", show_defau
 Sampler = Annotated[str, typer.Option(help="tpe, nsga2, nsga3, gp or random.")]
 Seed = Annotated[int, whole_option("Of everything random.")]
 WithPresets = Annotated[bool, typer.Option("--with-presets", help="Evaluate the published models in the space first.")]
+StoppingRule = Annotated[
+    str | None,
+    typer.Option(
+        "--stopping",
+        help="Trainings that are ended early: front (what cannot reach it) or none.",
+        show_default="front, where accuracy is one of several objectives",
+    ),
+]
+Gating = Annotated[
+    bool | None,
+    typer.Option(
+        "--gating/--no-gating",
+        help="Do not train at all what is not expected to reach the front.",
+        show_default="as --stopping",
+    ),
+]
 Epochs = Annotated[int, whole_option("Length of the proxy training's schedule.")]
 StopEpoch = Annotated[int | None, whole_option("Epochs of the schedule really run.", "all")]
 

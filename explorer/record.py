@@ -134,3 +134,6 @@ class TrialRecord(Record):
     duplicate_of: int | None = None  # number of the trial whose values were replayed
     retry_of: int | None = None  # number of the interrupted trial that this repeats
     retries: int = 0
+    stopped_after: int | None = None  # epochs after which its training was ended early; 0: it was not begun
+    expected_accuracy: float | None = None  # that the rule which did so expected of the whole training, %
+    reason: str | None = None  # why it did, in words

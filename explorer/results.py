@@ -45,6 +45,7 @@ __all__ = [
     "points",
     "reference_point",
     "verdict_column",
+    "volume",
     "what",
 ]
 
@@ -171,11 +172,12 @@ def _improvements(points: Points, corner: Points) -> Iterator[tuple[int, float]]
             point = block[place]
             if not (archive <= point).all(axis=1).any():
                 archive = np.vstack([archive[~(point <= archive).all(axis=1)], point])
-                yield start + int(place), _volume(archive, corner)
+                yield start + int(place), volume(archive, corner)
         start, size = start + size, 2 * size
 
 
-def _volume(points: Points, corner: Points) -> float:
+def volume(points: Points, corner: Points) -> float:
+    """Hypervolume of points to be minimised, of one objective or more, against a corner."""
     if points.shape[1] == 1:  # moocore starts at two objectives
         return float((corner - points).max())
     return float(moocore.hypervolume(points, ref=corner))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
+    from explorer.analysis.saved import Trainings
     from explorer.metrics import Metric
 
 Shown = TypeVar("Shown", bound="Display")
@@ -235,3 +236,22 @@ def print_front(study: optuna.Study, as_json: bool, objectives: Sequence[str] | 
 def short_count(number: int) -> str:
     """A number of architectures: all its digits, or four of them where it has more than twelve."""
     return f"{number:,}" if number < 10**12 else f"{number:.3e}"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time in the largest unit that it has twice: "2.5 h"."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def trainings_said(found: Trainings) -> str:
+    """What was trained and what was not, in words; empty where every training ran to its end."""
+    if not found.stopped + found.unbegun:
+        return ""
+    whole = f"{found.whole} trained to the end, {found.stopped} stopped early, {found.unbegun} not trained"
+    if not found.saved > 0:
+        return whole
+    share = 100 * found.saved / (found.saved + found.seconds)
+    return f"{whole}: {span(found.seconds)} of training, about {span(found.saved)} saved ({share:.0f} %)"

@@ -21,6 +21,7 @@ import pandas as pd
 from explorer import results
 from explorer.analysis import faults
 from explorer.analysis.pace import evaluated, hours_left, pace
+from explorer.analysis.saved import Trainings, trainings
 from explorer.limits import Limits
 from explorer.metrics import metric
 from explorer.reader import Reading, Storage
@@ -101,6 +102,8 @@ class Status:
     evaluated: int  # of them, those that count towards the trials asked for
     trials_asked: int | None
     hours_asked: float | None  # of the last run
+    train_seconds_asked: float | None  # of training in the study
+    patience: int | None  # trials of the last run over which the hypervolume has to grow
     trials_per_hour: float | None  # evaluated ones
     recent_trials_per_hour: float | None  # over the last 30
     hours_searched: float  # pauses left out
@@ -108,6 +111,7 @@ class Status:
     hours_left_for_trials: float | None  # at the recent rate
     hours_left_of_run: float | None  # of the hours asked for; None where it does not run
     hours_left: float | None  # the shorter of the two
+    trainings: Trainings | None  # what ran, was ended early or not begun; None where nothing is trained
     front: Front | None
     running: tuple[Running, ...]
     failures: tuple[Failure, ...]  # by reason, the last one first
@@ -120,6 +124,7 @@ class Status:
     def plain(self) -> dict[str, Any]:
         """The same as plain data for JSON, times in UTC."""
         found = asdict(self)
+        found["trainings"] = None if self.trainings is None else self.trainings._asdict()
         if self.searcher is not None:
             times = {name: value for name, value in found["searcher"].items() if isinstance(value, datetime)}
             found["searcher"] |= {name: value.isoformat(timespec="seconds") for name, value in times.items()}
@@ -185,6 +190,8 @@ def status_of(
         evaluated=int(evaluated(frame).sum()),
         trials_asked=asked,
         hours_asked=told.get("hours"),
+        train_seconds_asked=told.get("train_seconds"),
+        patience=told.get("patience"),
         trials_per_hour=speed.per_hour,
         recent_trials_per_hour=speed.recent_per_hour,
         hours_searched=speed.hours,
@@ -192,6 +199,7 @@ def status_of(
         hours_left_for_trials=for_trials,
         hours_left_of_run=of_run,
         hours_left=min((left for left in (for_trials, of_run) if left is not None), default=None),
+        trainings=trainings(frame, reading.record) if "accuracy" in reading.objectives else None,
         front=_front(reading),
         running=_running(frame, told.get("running", {}), now),
         failures=_failures(frame),

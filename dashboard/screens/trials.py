@@ -152,7 +152,7 @@ def _details(view: data.View) -> None:
         return
     st.text(f"{record.status} · {rows['what'].iloc[0]} · {record.seconds:,.1f} s")
     reason = record.evaluation.infeasible if record.evaluation is not None else None
-    for line in filter(None, (reason and f"not trained: {reason}", record.error)):
+    for line in filter(None, (reason and f"not trained: {reason}", record.reason, record.error)):
         st.text(line)
     if record.traceback:
         st.code(record.traceback, language=None, wrap_lines=True)

@@ -34,6 +34,7 @@ OWN: dict[str, str] = {  # column -> dtype, of what a trial says by itself
     "memory_mb": "float64",
     "seconds": "float64",
     "train_seconds": "float64",
+    "stopped_after": "Int64",
     "infeasible": "string",
     "error": "string",
     "duplicate_of": "Int64",

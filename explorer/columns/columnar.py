@@ -29,6 +29,8 @@ STATUS_WITHOUT_RECORD = {
     "COMPLETE": "failed",
 }
 
+OF_RECORD = ("id", "preset", "error", "duplicate_of", "retry_of", "stopped_after")
+
 
 class Head(NamedTuple):
     """What Optuna says of some trials, a sequence each; times are local and have no zone."""
@@ -94,7 +96,7 @@ def _columns(head: Head, records: pa.StructArray, written: Any, reasons: Sequenc
     unwritten = pa.array([STATUS_WITHOUT_RECORD.get(state) for state in head.states], pa.string())
     status = pc.if_else(pa.array(written), field("status"), unwritten)
     seconds = pc.if_else(pa.array(written), pc.fill_null(field("seconds"), 0.0), None)
-    columns: dict[str, pa.Array] = {name: field(name) for name in ("id", "preset", "error", "duplicate_of", "retry_of")}
+    columns: dict[str, pa.Array] = {name: field(name) for name in OF_RECORD}
     if reasons is not None:
         broken = pa.array(reasons, pa.string())
         status, columns["error"] = (

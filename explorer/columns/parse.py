@@ -171,6 +171,7 @@ def _schema(keys: Iterable[str], libraries: Iterable[str]) -> pa.Schema:
             "preset": pa.string(),
             "duplicate_of": pa.int64(),
             "retry_of": pa.int64(),
+            "stopped_after": pa.int64(),
         }
     )
 

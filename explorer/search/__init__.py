@@ -39,6 +39,8 @@ def search(
     storage: str = STORAGE,
     trials: int | None = 100,
     hours: float | None = None,
+    train_seconds: float | None = None,
+    patience: int | None = None,
     objectives: Sequence[str] = ("accuracy", "latency"),
     data: str = "cues",
     setup: Setup | None = None,
@@ -47,16 +49,24 @@ def search(
     sampler: str = "tpe",
     seed: int = 0,
     with_presets: bool = False,
-    stopping: Stopping | None = None,
+    stopping: Stopping | str | None = "auto",
+    gating: bool | None = None,
     cluster: Cluster | None = None,
     console: Console | None = None,
     on_open: Callable[[optuna.Study], None] | None = None,
 ) -> optuna.Study:
-    """The Optuna study of a search, after evaluating candidates until `trials` are in it or `hours` have passed.
+    """The Optuna study of a search, after evaluating candidates until `trials` are in it or another budget is spent.
 
     A study that exists is continued: its trials count, none is repeated. Interrupting (Ctrl-C) keeps what is finished.
     The space's number of classes follows the data. With a `cluster` the workers of a Ray cluster evaluate, several at a
     time; without, this process does. `on_open` is called with the study before anything is evaluated.
+
+    Budgets, the first of which ends the search: `trials` in the study, `hours` of this call, `train_seconds` of
+    training in the study, `patience` trials over which the hypervolume grows by no more than 0.1 %.
+
+    `stopping` ends trainings early: "front" those that cannot reach the front, "none", or an object of one's own
+    (explorer/search/stopping.py); "auto" is "front" where accuracy is one of several objectives. With `gating`, on
+    where `stopping` is "front", what is not expected to reach the front is not trained at all.
 
     >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
 
@@ -74,22 +84,25 @@ def search(
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
     from explorer.search.attempt import Work
+    from explorer.search.budget import Budget
     from explorer.search.engines import engine
-    from explorer.search.progress import SearchProgress, announce
+    from explorer.search.progress import SearchProgress, announce, conclude
+    from explorer.search.reach import chosen
     from explorer.search.sampler import make_sampler
-    from explorer.search.session import Budget
     from explorer.search.study import Plan, open_study
     from explorer.setup import Setup
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the progress display says it better
     setup = setup or Setup()
     objectives = tuple(row.name for row in metrics(setup.recorded(name) for name in objectives))
-    _check_budget(trials, hours)
+    budget = Budget(trials, hours, train_seconds, patience)
+    budget.check()
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
     settings, limits = settings or TrainSettings(), limits or Limits()
     name = study or space.name
+    rule, stopped_by, gates = chosen(stopping, gating, objectives, settings.stop_epoch or settings.epochs)
     console = console or Console(stderr=True)
     with engine(setup, cluster, storage, name, console.print) as (place, setup, run):
         fingerprint = None
@@ -98,7 +111,7 @@ def search(
             space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
             _check_data(space, dataset, settings)
         work = Work(objectives, data, setup, settings, limits, seed)
-        plan = Plan(space=space, work=work, data_fingerprint=fingerprint, place=place)
+        plan = Plan(space, work, fingerprint, place, stopped_by, gates)
         opened = open_study(name, storage, plan, make_sampler(sampler, seed))
         if on_open is not None:
             on_open(opened)
@@ -111,8 +124,8 @@ def search(
         announce(console, opened, plan, storage)
         with SearchProgress(console, opened, plan.objectives, trials) as progress:
             show_waits(opened, progress.gone)
-            ended = run(opened, plan, Budget(trials, hours), presets, progress, stopping)
-    console.print(f"{ended}: study {opened.study_name}", style="bold", highlight=False, markup=False)
+            ended = run(opened, plan, budget, presets, progress, rule)
+    conclude(console, opened, ended)
     return opened
 
 
@@ -124,15 +137,6 @@ def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -
         raise InputError(
             f"data={dataset.name}: {images} training images are fewer than a batch of {settings.batch_size}"
         )
-
-
-def _check_budget(trials: int | None, hours: float | None) -> None:
-    if trials is None and hours is None:
-        raise InputError("trials and hours are both open: the search would never end; give one of them")
-    if trials is not None and trials < 1:
-        raise InputError(f"trials={trials}: give at least 1")
-    if hours is not None and not 0 < hours < 1e6:
-        raise InputError(f"hours={hours}: give a number above 0")
 
 
 __all__ = ["STORAGE", "default_sampler", "search"]

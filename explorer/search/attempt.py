@@ -11,18 +11,20 @@ from typing import Any
 
 import torch
 
-from explorer.evaluate import OnEpoch, OnStep, evaluate
+from explorer.evaluate import OnStep, evaluate
 from explorer.limits import Limits
 from explorer.proxy.data import Dataset, load_data
 from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation
+from explorer.search.stopping import Decision
 from explorer.setup import Setup
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
 SIZES_KEPT = 2  # image sizes whose data stays in memory
 
-Found = dict[str, Any]  # fields of a TrialRecord: status, evaluation, seconds, error, traceback
+Found = dict[str, Any]  # fields of a TrialRecord: status, evaluation, seconds, error, traceback, why it was stopped
+Decide = Callable[[Evaluation], Decision]  # of what is known before training, and after each epoch
 
 
 @dataclass(frozen=True)
@@ -78,22 +80,25 @@ def attempt(
     profile_only: bool = False,
     known: Evaluation | None = None,
     on_step: OnStep | None = None,
-    on_epoch: OnEpoch | None = None,
+    decide: Decide | None = None,
 ) -> Found:
     """What the evaluation of an architecture found, or how it failed.
 
-    `profile_only` ends before training; `known` is what such an attempt found before.
+    `profile_only` ends before training; `known` is what such an attempt found before. `decide` is asked before training
+    and after each epoch but the last.
 
     Raises:
         InputError: of the set-up, so that every other candidate would meet it, too.
         KeyboardInterrupt: as it came.
     """
-    started, went_on = time.monotonic(), True
+    started, decision = time.monotonic(), Decision()
+    epochs = work.settings.stop_epoch or work.settings.epochs
 
     def goes_on(so_far: Evaluation) -> bool:
-        nonlocal went_on
-        went_on = on_epoch is None or on_epoch(so_far)
-        return went_on
+        nonlocal decision
+        if decide is not None and len(so_far.accuracy_by_epoch) < epochs:
+            decision = decide(so_far)
+        return decision.goes_on
 
     objectives = [name for name in work.objectives if name != "accuracy" or not profile_only]
     try:
@@ -107,6 +112,7 @@ def attempt(
             measure=objectives,
             known=known,
             on_step=on_step,
+            before_training=goes_on,
             on_epoch=goes_on,
         )
     except InputError:
@@ -121,5 +127,8 @@ def attempt(
             "error": f"{type(error).__name__}: {line}",
             "traceback": traceback.format_exc(limit=-8),
         }
-    status = "infeasible" if evaluation.infeasible else "complete" if went_on else "stopped"
-    return {"status": status, "evaluation": evaluation, "seconds": time.monotonic() - started}
+    found = {"evaluation": evaluation, "seconds": time.monotonic() - started}
+    if not decision.goes_on:
+        why = {"expected_accuracy": decision.expected, "reason": decision.reason}
+        return found | why | {"status": "stopped", "stopped_after": len(evaluation.accuracy_by_epoch)}
+    return found | {"status": "infeasible" if evaluation.infeasible else "complete"}

@@ -22,15 +22,16 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from explorer.proxy.data import load_data
-from explorer.record import Evaluation
+from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images
+from explorer.search.budget import Budget
 from explorer.search.crew import MOST_FALSE_STARTS, Crew, Job, Member, died
 from explorer.search.logs import TrialLogs
 from explorer.search.nodes import room, says_what_is_missing
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
-from explorer.search.session import Budget, SearchStopped, Session, interrupts, session
-from explorer.search.stopping import Stopping
+from explorer.search.session import SearchStopped, Session, interrupts, session
+from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
 from explorer.search.worker import Desk, Hello, Note, Worker, pack
 from search_spaces.architecture import Architecture
@@ -50,7 +51,7 @@ def run(
     budget: Budget,
     presets: list[Architecture],
     progress: SearchProgress,
-    stopping: Stopping | None = None,
+    rule: Rule | None = None,
     *,
     cluster: Cluster,
     log_dir: Path,
@@ -67,12 +68,12 @@ def run(
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # on our own node, so that it dies with us alone
-    desk: Any = ray.remote(Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(stopping)
-    told = None if stopping is None else _AtDesk(desk)
+    desk: Any = ray.remote(Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(rule)
+    told = None if rule is None else _AtDesk(desk)
     with (
         interrupts() as check,
         session(study, plan, budget, presets, progress, told, engine="ray") as search,
-        _crews(plan, cluster, desk, stopping is not None, worker, progress) as (timers, trainers),
+        _crews(plan, cluster, desk, rule is not None, worker, progress) as (timers, trainers),
     ):
         engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir, progress.warn))
         while engine.goes_on():
@@ -96,16 +97,17 @@ def _notes(desk: Any) -> list[Note]:
 
 
 class _AtDesk:
-    """A stopping rule that lives at the desk, as the session teaches it."""
+    """A rule that lives at the desk, as the session teaches it."""
 
     def __init__(self, desk: Any) -> None:
         self.desk = desk
 
-    def goes_on(self, number: int, so_far: Evaluation) -> bool:
-        return bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+    def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
+        found: Decision = ray.get(self.desk.decide.remote(number, architecture, so_far))
+        return found
 
-    def learn(self, number: int, found: Evaluation) -> None:
-        self.desk.learn.remote(number, found)
+    def learn(self, number: int, record: TrialRecord) -> None:
+        self.desk.learn.remote(number, record)
 
 
 class _Engine:

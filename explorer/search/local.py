@@ -6,9 +6,11 @@ import optuna
 
 from explorer.record import Evaluation
 from explorer.search.attempt import Images, attempt
+from explorer.search.budget import Budget
 from explorer.search.progress import SearchProgress
-from explorer.search.session import Budget, interrupts, session
-from explorer.search.stopping import Stopping
+from explorer.search.propose import Candidate
+from explorer.search.session import interrupts, session
+from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
 from search_spaces.architecture import Architecture
 
@@ -19,7 +21,7 @@ def run(
     budget: Budget,
     presets: list[Architecture],
     progress: SearchProgress,
-    stopping: Stopping | None = None,
+    rule: Rule | None = None,
 ) -> str:
     """Why the search ended, in words, after evaluating candidates until the budget is spent.
 
@@ -30,7 +32,7 @@ def run(
         KeyboardInterrupt: after the running trial was closed and enqueued again.
     """
     images = Images.of(plan.work.data)
-    with interrupts() as check, session(study, plan, budget, presets, progress, stopping) as search:
+    with interrupts() as check, session(study, plan, budget, presets, progress, rule) as search:
 
         def say(text: str) -> None:
             check()
@@ -40,12 +42,11 @@ def run(
 
         say("choosing")
         while (candidate := search.next()) is not None:
-            number = candidate.trial.number
 
-            def goes_on(so_far: Evaluation, number: int = number) -> bool:
-                return stopping is None or stopping.goes_on(number, so_far)
+            def decide(so_far: Evaluation, of: Candidate = candidate) -> Decision:
+                return Decision() if rule is None else rule.decide(of.trial.number, of.architecture, so_far)
 
-            found = attempt(candidate.architecture, plan.work, images, on_step=say, on_epoch=goes_on)
+            found = attempt(candidate.architecture, plan.work, images, on_step=say, decide=decide)
             search.finish(candidate, found)
             say("choosing")
     return search.ended or "nothing was asked for"

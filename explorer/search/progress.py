@@ -6,12 +6,14 @@ import optuna
 from rich.console import Console
 from rich.markup import escape
 
+from explorer.analysis.saved import trainings
+from explorer.frame import frame
 from explorer.metrics import metrics
 from explorer.record import Evaluation, TrialRecord
 from explorer.results import what
 from explorer.search.study import Plan
-from explorer.show import Display, short_count
-from explorer.storage import hide_password
+from explorer.show import Display, short_count, trainings_said
+from explorer.storage import ATTRIBUTE, hide_password
 
 MARKS = {
     "complete": "[green]✓[/]",
@@ -43,6 +45,21 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
         lines.append(f"[dim]trained for {epochs} on {escape(plan.work.data)}, {classes} classes[/]")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def conclude(console: Console, study: optuna.Study, ended: str) -> None:
+    """Say why the search has ended, and what was trained and what was not."""
+    console.print(f"{ended}: study {study.study_name}", style="bold", highlight=False, markup=False)
+    stored = study.user_attrs.get(ATTRIBUTE, {})
+    if "accuracy" in stored.get("objectives", ()) and (told := trainings_said(trainings(frame(study), stored))):
+        console.print(f"[dim]{escape(told)}[/]", highlight=False, soft_wrap=True)
+
+
+def _stopped(record: TrialRecord) -> str:
+    """What a rule did, in a few words; the record has the whole reason."""
+    when = f"stopped after epoch {record.stopped_after}" if record.stopped_after else "not trained"
+    expected = "" if record.expected_accuracy is None else f", {record.expected_accuracy:.1f} % expected"
+    return f"[yellow]{when}{expected}[/]"
 
 
 def doubts(evaluation: Evaluation) -> list[str]:
@@ -88,6 +105,8 @@ class SearchProgress(Display):
                 if value is not None:
                     parts.append(f"{metric.text(value):>10}")
             parts += [f"[yellow]{doubt}[/]" for doubt in doubts(evaluation)]
+        if record.stopped_after is not None:
+            parts.append(_stopped(record))
         if record.error is not None:
             parts.append(f"[red]{escape(record.error)}[/]")
         elif evaluation is not None and evaluation.infeasible is not None:

@@ -111,7 +111,7 @@ class Proposals:
     def _answer(self, candidate: Candidate) -> None:
         number, first = self.known[candidate.architecture.id]
         record = candidate.record(status="duplicate", duplicate_of=number, error=first.error)
-        close_trial(self.study, candidate.trial, record, self.objectives, self.limits, evaluation=first.evaluation)
+        close_trial(self.study, candidate.trial, record, self.objectives, self.limits, first=first)
 
     def _reject(self, candidate: Candidate, counted: Evaluation) -> None:
         record = candidate.record(status="infeasible", evaluation=counted)

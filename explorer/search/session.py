@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict
 from types import FrameType
 
 import optuna
@@ -16,11 +16,12 @@ from explorer.metrics import metrics
 from explorer.profile.lease import exclusive
 from explorer.record import TrialRecord
 from explorer.search.attempt import Found
+from explorer.search.budget import Account, Budget
 from explorer.search.driver import UNREACHABLE, Driver, driving
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
-from explorer.search.stopping import Stopping
-from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records, spent
+from explorer.search.stopping import Rule
+from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records
 from explorer.signals import handled
 from explorer.sole_writer import read_anew
 from explorer.storage import StorageError, study_key
@@ -32,14 +33,6 @@ MOST_FAILURES = 10  # in a row: then something is wrong with the set-up, not wit
 
 class SearchStopped(RuntimeError):
     """The search cannot go on; what is finished is kept. One line."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop: after so many trials in the study, or so many hours of this run; None: no such limit."""
-
-    trials: int | None = None
-    hours: float | None = None
 
 
 class Session:
@@ -58,33 +51,30 @@ class Session:
         budget: Budget,
         presets: list[Architecture],
         progress: SearchProgress,
-        stopping: Stopping | None,
+        rule: Rule | None,
     ) -> None:
         self.driver = driver
-        self.study, self.plan, self.budget, self.progress, self.stopping = study, plan, budget, progress, stopping
+        self.study, self.plan, self.budget, self.progress, self.rule = study, plan, budget, progress, rule
         self.under_way: dict[int, Candidate] = {}  # by trial
         self.ended: str | None = None  # why nothing more is begun, in words
-        self._started, self._failures = time.monotonic(), 0
+        self._failures = 0
         read_anew(study)  # whoever searched it before may have written until now
         close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
         finished = records(study)
         self.proposals = Proposals(study, plan.space, plan.objectives, plan.work.limits, plan.work.seed, finished)
         self.proposals.enqueue_presets(presets)
         self.front = RunningFront(plan.objectives)
+        self.account = Account(budget, plan.objectives)
         for number, record in finished.items():
             self.front.joins(record)
             self._teach(number, record)
-        self.done = sum(spent(record) for record in finished.values())
-        progress.already(self.done)
+            self.account.add(record)
+        progress.already(self.account.done)
 
     @property
     def over(self) -> bool:
         """Whether nothing more is begun: the budget is spent, or nothing is left to propose."""
-        hours, trials = self.budget.hours, self.budget.trials
-        if self.ended is None and hours is not None and time.monotonic() - self._started >= hours * 3600:
-            self.ended = f"{hours:g} hours are over"
-        if self.ended is None and trials is not None and self.done >= trials:
-            self.ended = f"{self.done} trials are done"
+        self.ended = self.ended or self.account.why_over()
         return self.ended is not None
 
     def next(self) -> Candidate | None:
@@ -95,7 +85,7 @@ class Session:
         """
         self.require_ours()
         trials = self.budget.trials
-        if self.over or (trials is not None and self.done + len(self.under_way) >= trials):
+        if self.over or (trials is not None and self.account.done + len(self.under_way) >= trials):
             return None
         try:
             candidate = self.proposals.next()
@@ -128,8 +118,7 @@ class Session:
         close_trial(self.study, candidate.trial, record, self.plan.objectives, self.plan.work.limits)
         self.proposals.remember(number, record)
         self._teach(number, record)
-        self.done += spent(record)
-        self.progress.finished(number, record, spent(record), self.front.joins(record))
+        self.progress.finished(number, record, self.account.add(record), self.front.joins(record))
         self._failures = self._failures + 1 if record.status == "failed" else 0
         if self._failures == MOST_FAILURES:
             raise SearchStopped(
@@ -147,8 +136,8 @@ class Session:
             close_trial(self.study, trial, record, self.plan.objectives, self.plan.work.limits)
 
     def _teach(self, number: int, record: TrialRecord) -> None:
-        if self.stopping is not None and record.evaluation is not None:
-            self.stopping.learn(number, record.evaluation)
+        if self.rule is not None:
+            self.rule.learn(number, record)
 
 
 @contextmanager
@@ -158,7 +147,7 @@ def session(
     budget: Budget,
     presets: list[Architecture],
     progress: SearchProgress,
-    stopping: Stopping | None = None,
+    rule: Rule | None = None,
     engine: str = "local",
 ) -> Iterator[Session]:
     """A session, this process being the one that searches the study; what is under way at its end is given back.
@@ -166,14 +155,14 @@ def session(
     Raises:
         SearchStopped: another process searches this study.
     """
-    about = {"engine": engine, "trials": budget.trials, "hours": budget.hours}
+    about = {"engine": engine, **asdict(budget)}
     with (
         exclusive(study_key(study), _refuse_second(study.study_name)),
         driving(study, about, SearchStopped) as driver,
     ):
         begun = None
         try:
-            begun = Session(study, driver, plan, budget, presets, progress, stopping)
+            begun = Session(study, driver, plan, budget, presets, progress, rule)
             yield begun
         except (InputError, SearchStopped) as error:
             # where the storage is gone the next start gives it back

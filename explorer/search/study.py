@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from explorer.frame import trial_record
 from explorer.limits import Limits
 from explorer.metrics import metric, metrics
-from explorer.record import Evaluation, TrialRecord
+from explorer.record import TrialRecord
 from explorer.search.attempt import Work
 from explorer.search.place import Place
 from explorer.sole_writer import SoleWriter
@@ -21,6 +21,7 @@ from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
 ORIGIN = "vitscape_origin"  # user attribute of an enqueued trial: {"preset": name} or {"retry_of": n, "retries": k}
+EXPECTED = "expected_values"  # user attribute of a stopped trial: its objectives, as far as known and else expected
 MOST_RETRIES = 3
 
 
@@ -36,6 +37,8 @@ class Plan:
     work: Work
     data_fingerprint: str | None  # None where nothing is trained
     place: Place
+    stopping: str = "none"  # the rule that ends trainings
+    gating: bool = False  # whether it also says which are begun
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -64,6 +67,8 @@ class Plan:
             },
             "limits": self.work.limits.model_dump(),
             "seed": self.work.seed,
+            "stopping": self.stopping,
+            "gating": self.gating,
         }
 
 
@@ -108,7 +113,8 @@ def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) 
             f"study {name!r} was measured by protocol {before}, this Vitscape measures by {now}, and their latencies do"
             " not compare: give another --study name; front, trials and export still read it"
         )
-    differences = _differences(_compared(stored), _compared(asked))
+    asked = {key: value for key, value in asked.items() if key in stored or key not in ("stopping", "gating")}
+    differences = _differences(_compared(stored), _compared(asked))  # there were studies before there were rules
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise StudyMismatch(
@@ -150,8 +156,7 @@ def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple
             continue
         # evaluated or answered, and killed before its values were told
         first = None if record.duplicate_of is None else records(study).get(record.duplicate_of)
-        evaluation = None if first is None else first.evaluation
-        close_trial(study, trial, record, objectives, limits, stored=True, evaluation=evaluation)
+        close_trial(study, trial, record, objectives, limits, stored=True, first=first)
 
 
 def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenTrial) -> None:
@@ -205,20 +210,28 @@ def close_trial(
     objectives: tuple[str, ...],
     limits: Limits,
     stored: bool = False,
-    evaluation: Evaluation | None = None,
+    first: TrialRecord | None = None,
 ) -> None:
-    """Write a trial's whole record, its constraints and its values, in this order, so that a kill leaves it usable."""
-    evaluation = evaluation or record.evaluation
+    """Write a trial's whole record, its constraints and its values, in this order, so that a kill leaves it usable.
+
+    A duplicate is told as its `first` trial was. What was stopped has no values, and of those that were expected of it
+    the user attribute `expected_values` tells, where there are any, for a sampler to learn from.
+    """
+    source = first or record
+    evaluation = source.evaluation
     if not stored:
         trial.set_user_attr(ATTRIBUTE, record.model_dump(mode="json"))
     known = {key for key in study._storage.get_trial_system_attrs(trial._trial_id) if key.startswith("constraints:")}
     for name, value in limits.constraints(evaluation).items():
         if f"constraints:{name}" not in known:
             trial.set_constraint(name, value)
-    if record.status in ("complete", "duplicate") and evaluation is not None and evaluation.infeasible is None:
+    if source.status == "complete" and evaluation is not None:
         values = [metric(objective).read(evaluation) for objective in objectives]
         study.tell(trial, values, state=TrialState.COMPLETE)  # type: ignore[arg-type]
-    elif record.status == "stopped" or (evaluation is not None and evaluation.infeasible is not None):
+    elif source.status in ("stopped", "infeasible") and evaluation is not None:
+        if source.expected_accuracy is not None:
+            whole = evaluation.model_copy(update={"accuracy": source.expected_accuracy})
+            trial.set_user_attr(EXPECTED, [metric(objective).read(whole) for objective in objectives])
         study.tell(trial, state=TrialState.PRUNED)
     else:
         study.tell(trial, state=TrialState.FAIL)

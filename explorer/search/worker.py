@@ -18,10 +18,10 @@ import ray
 import torch
 
 from explorer.proxy.dataset import Dataset
-from explorer.record import Evaluation
+from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images, Work, attempt
 from explorer.search.place import Place
-from explorer.search.stopping import Stopping
+from explorer.search.stopping import Decision, Rule
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -47,8 +47,8 @@ class Note(NamedTuple):
 class Desk:
     """An actor beside the driver: collects what trials are at, and asks the stopping rule, in the order of arrival."""
 
-    def __init__(self, stopping: Stopping | None) -> None:
-        self.stopping = stopping
+    def __init__(self, rule: Rule | None) -> None:
+        self.rule = rule
         self.kept: list[Note] = []
 
     def note(self, note: Note) -> None:
@@ -59,12 +59,12 @@ class Desk:
         found, self.kept = self.kept, []
         return found
 
-    def goes_on(self, number: int, so_far: Evaluation) -> bool:
-        return self.stopping is None or self.stopping.goes_on(number, so_far)
+    def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
+        return Decision() if self.rule is None else self.rule.decide(number, architecture, so_far)
 
-    def learn(self, number: int, found: Evaluation) -> None:
-        if self.stopping is not None:
-            self.stopping.learn(number, found)
+    def learn(self, number: int, record: TrialRecord) -> None:
+        if self.rule is not None:
+            self.rule.learn(number, record)
 
 
 class Worker:
@@ -97,11 +97,14 @@ class Worker:
         def say(text: str) -> None:
             self.desk.note.remote(Note(number, time.time(), self.where, text))
 
-        def goes_on(so_far: Evaluation) -> bool:
+        def decide(so_far: Evaluation) -> Decision:
+            if not self.stops:
+                return Decision()
             try:
-                return not self.stops or bool(ray.get(self.desk.goes_on.remote(number, so_far)))
+                found: Decision = ray.get(self.desk.decide.remote(number, architecture, so_far))
             except ray.exceptions.RayActorError:  # the desk was killed, and is begun again
-                return True
+                return Decision()
+            return found
 
         try:
             if self.work.trained and not profile_only:
@@ -113,7 +116,7 @@ class Worker:
                 profile_only=profile_only,
                 known=known,
                 on_step=say,
-                on_epoch=goes_on,
+                decide=decide,
             )
         except InputError as error:
             return f"on {self.where}: {error}"

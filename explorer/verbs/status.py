@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from explorer.options import Json, Storage, Study, number
-from explorer.show import console, print_json
+from explorer.show import console, print_json, span, trainings_said
 from explorer.verbs.of_study import load
 from search_spaces.errors import InputError
 
@@ -92,6 +92,8 @@ def _rows(found: Status) -> Iterator[tuple[str, RenderableType]]:
         yield "Pace", _pace(found)
     if (left := _left(found)) is not None:
         yield "Left", left
+    if (trained := _trainings(found)) is not None:
+        yield "Training", trained
     if found.front is None:
         yield "Front", Text(_no_front(found.trials))
     else:
@@ -112,7 +114,7 @@ def _who(searcher: Searcher | None) -> Text:
         return Text("none that is known: never begun, or by a Vitscape that told nobody", style="dim")
     who = f"process {searcher.pid} on {searcher.host}" + (f" ({searcher.engine})" if searcher.engine else "")
     since = f", since {_clock(searcher.began_at)}" if searcher.began_at else ""
-    ago = "" if searcher.heard_seconds_ago is None else f"{_span(max(searcher.heard_seconds_ago, 0))} ago"
+    ago = "" if searcher.heard_seconds_ago is None else f"{span(max(searcher.heard_seconds_ago, 0))} ago"
     life = searcher.life
     if life == "running":
         return Text.assemble(("running", "bold green"), f": {who}{since}", (f", last heard {ago}" * bool(ago), "dim"))
@@ -149,7 +151,7 @@ def _pace(found: Status) -> Text:
     recent = "" if found.recent_trials_per_hour is None else f"{_rate(found.recent_trials_per_hour)} lately, "
     return Text.assemble(
         f"{recent}{_rate(found.trials_per_hour or 0)} in all ",
-        (f"(evaluated trials an hour; {_span(3600 * found.hours_searched)} searched)", "dim"),
+        (f"(evaluated trials an hour; {span(3600 * found.hours_searched)} searched)", "dim"),
     )
 
 
@@ -159,11 +161,20 @@ def _left(found: Status) -> Text | None:
     trials = max((found.trials_asked or 0) - found.evaluated, 0)
     if trials:
         hours = found.hours_left_for_trials
-        rate = "" if hours is None else f", {_span(3600 * hours)} at the recent pace"
+        rate = "" if hours is None else f", {span(3600 * hours)} at the recent pace"
         parts.append(f"{trials} trials{rate}")
     if found.hours_left_of_run is not None:
-        parts.append(f"{_span(3600 * found.hours_left_of_run)} of the {found.hours_asked:g} h asked for")
+        parts.append(f"{span(3600 * found.hours_left_of_run)} of the {found.hours_asked:g} h asked for")
     return Text("; ".join(parts) + (", when it goes on" if found.over else "")) if parts else None
+
+
+def _trainings(found: Status) -> Text | None:
+    """What was trained and what was not; None where every training ran to its end and no budget is set."""
+    if found.trainings is None:
+        return None
+    told, asked = trainings_said(found.trainings), found.train_seconds_asked
+    spent = "" if asked is None else f"{found.trainings.seconds:.0f} of {asked:g} seconds spent"
+    return Text("; ".join(filter(None, [spent, told]))) if spent or told else None
 
 
 def _no_front(trials: dict[str, int]) -> str:
@@ -194,7 +205,7 @@ def _under_way(found: Status) -> Iterator[tuple[str, Text]]:
     """A line a running trial: its number, what it is at, where, for how long."""
     label = "Left behind" if found.over and found.searcher is not None else "Running"
     for place, one in enumerate(found.running[:LINES]):
-        spent = None if one.seconds is None else f"for {_span(one.seconds)}"
+        spent = None if one.seconds is None else f"for {span(one.seconds)}"
         step = f": {one.step}" if one.step else ""
         beside = ", ".join(filter(None, [one.where, spent]))
         yield "" if place else label, Text.assemble(f"trial {one.number}{step}  ", (beside, "dim"))
@@ -212,11 +223,3 @@ def _clock(at: datetime | None) -> str:
 
 def _rate(per_hour: float) -> str:
     return f"{per_hour:.3g}" if per_hour < 100 else f"{per_hour:,.0f}"
-
-
-def _span(seconds: float) -> str:
-    """A stretch of time in the largest unit that it has twice."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"
