@@ -115,6 +115,7 @@ class Evaluation(Record):
     peak_memory_mb: float | None = None  # MiB, one forward pass under the latency's conditions
     accuracy: float | None = None  # top-1 on the proxy's validation images, %
     accuracy_by_epoch: tuple[float, ...] = ()  # %
+    scores: dict[str, float] = {}  # zero-cost, of the untrained network; those that could be told
     infeasible: str | None = None  # the first limit exceeded, in words
     seconds: dict[str, float] = {}  # wall time by step: profile, train
 

@@ -51,17 +51,23 @@ def scores(
 
     >>> scores(preset("deit_ti"), load_data("folder:/data/birds", 224), names=["naswot"])
     """
-    import torch
-
     from explorer.evaluate import build_seeded
-    from explorer.proxy.train import normalised, train_seed
+    from explorer.proxy.train import train_seed
 
     network = build_seeded(architecture, train_seed(seed, architecture.id)).to(device)
-    order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
-    order = order.to(data.train_images.device)
-    images = normalised(data.train_images[order], data).to(device)  # (B, channels, H, W)
-    labels = data.train_labels[order].to(device)
+    images, labels = minibatch(data, seed, device)
     return {name: SCORES[require_score(name)](network, images, labels) for name in names}
 
 
-__all__ = ["IMAGES", "SCORES", "require_score", "scores"]
+def minibatch(data: Dataset, seed: int, device: str) -> tuple[Tensor, Tensor]:
+    """(B, channels, H, W) normalised images and their labels (B,): the same ones for every network of a seed."""
+    import torch
+
+    from explorer.proxy.train import normalised
+
+    order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
+    order = order.to(data.train_images.device)
+    return normalised(data.train_images[order], data).to(device), data.train_labels[order].to(device)
+
+
+__all__ = ["IMAGES", "SCORES", "minibatch", "require_score", "scores"]
