@@ -1,0 +1,94 @@
+"""Trainings kept as soon as they end, a line each, so that a kill costs those that were running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import ValidationError
+
+from explorer.record import Record
+from search_spaces.errors import InputError
+
+FORMAT = "vitscape/calibration@1"
+
+
+class Curve(Record):
+    """One training: its architecture's id, its seed, and the accuracy after each epoch, or why there is none."""
+
+    id: str
+    seed: int
+    accuracy_by_epoch: tuple[float, ...] = ()  # %
+    seconds: float = 0.0  # wall time
+    error: str | None = None
+
+
+class Journal:
+    """The trainings made under one set of conditions: a file of JSON lines, the first of which are the conditions.
+
+    What the conditions leave open, space and sample, changes nothing: a larger sample finds what a smaller one trained.
+
+    >>> with Journal(Path("runs"), "calibrate-tiny_32-5of12", conditions) as journal:
+    ...     journal.add(Curve(id="...", seed=0, accuracy_by_epoch=(31.2, 40.1), seconds=12.0))
+
+    Raises:
+        InputError: the file cannot be written, or is damaged other than by a kill; one line.
+    """
+
+    def __init__(self, folder: Path, name: str, conditions: dict[str, Any]) -> None:
+        self.conditions = {"format": FORMAT, **conditions}
+        canonical = json.dumps(self.conditions, sort_keys=True)
+        digest = hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
+        self.path = folder / f"{name}-{digest}.jsonl"
+        self.kept: dict[tuple[str, int], Curve] = {}  # by architecture and seed
+
+    def __enter__(self) -> Journal:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("a+b")
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}; work in a folder that can be written") from None
+        self.file.seek(0)
+        try:
+            whole = self._read(self.file.read())
+        except InputError:
+            self.file.close()
+            raise
+        self.file.truncate(whole)  # what a kill left of a line would spoil the next one
+        if not whole:
+            self._write(self.conditions)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def add(self, curve: Curve) -> None:
+        """Keeps a training; it is on the disk when this returns."""
+        self.kept[curve.id, curve.seed] = curve
+        self._write(curve.model_dump(mode="json"))
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.file.write(json.dumps(line).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def _read(self, content: bytes) -> int:
+        """Bytes of whole lines in a file's content, after taking note of what they hold."""
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines(), 1):
+            try:
+                if number == 1:
+                    if json.loads(line) != self.conditions:
+                        raise ValueError("made under other conditions")
+                else:
+                    curve = Curve.model_validate_json(line)
+                    self.kept[curve.id, curve.seed] = curve
+            except (ValidationError, ValueError, UnicodeDecodeError):
+                raise InputError(f"{self.path}:{number}: damaged, or made otherwise; move the file away") from None
+        return whole
