@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def evaluate(
     seed: int = 0,
     measure: Collection[str] = ("accuracy", "latency"),
     known: Evaluation | None = None,
+    score: str | None = None,
     on_step: OnStep | None = None,
     before_training: BeforeTraining | None = None,
     on_epoch: OnEpoch | None = None,
@@ -44,7 +46,10 @@ def evaluate(
     trained; with a latency, or a limit on it, every runtime and batch size of the setup is timed, else none. A latency
     whose verdict is not ok is measured a second time, and the better of the two is kept. `known` is what the steps
     before training have found, here or on another machine; they are not taken again. The same seed and architecture
-    train to the same accuracy on the same device.
+    train to the same accuracy on the same device. Images that `settings` makes smaller are smaller for the training
+    alone: costs, memory and latencies are those of the architecture's own size. The seed also draws the share of them.
+
+    `score` names a zero-cost score (explorer/scores) to be taken before training.
 
     Raises:
         InputError: the data has other classes or channels than the architecture, or a metric is not measured.
@@ -59,8 +64,9 @@ def evaluate(
         return evaluation
 
     from explorer.profile.device import resolve_device
-    from explorer.proxy.train import train_seed
+    from explorer.proxy.train import TrainSettings, train_seed
 
+    settings = settings or TrainSettings()
     own_seed = train_seed(seed, architecture.id)
     device = resolve_device(setup.device)
     network = build_seeded(architecture, own_seed)
@@ -68,9 +74,14 @@ def evaluate(
         evaluation = _profiled(network, evaluation, setup, device, limits, timed, say)
     if evaluation.infeasible or "accuracy" not in wanted:
         return evaluation
+    if settings.image_size not in (None, architecture.image_size):
+        network = build_seeded(_smaller(architecture, settings.image_size), own_seed)
+    dataset = _fitting(data, network.architecture).at_share(settings.data_share, seed)
+    if score is not None:
+        evaluation = _scored(network, evaluation, score, dataset, device, seed)
     if before_training is not None and not before_training(evaluation):
         return evaluation
-    result = _trained(network, evaluation, data, settings, device, own_seed, say, on_epoch)
+    result = _trained(network, evaluation, dataset, settings, device, own_seed, say, on_epoch)
     return evaluation.model_copy(
         update={
             "accuracy": result.accuracy,
@@ -180,21 +191,32 @@ def _trusted(latency: Latency, target: Target, time_it: Callable[[Target, str], 
     return best.model_copy(update={"reason": "; ".join(filter(None, (best.reason, "the better of two measurements")))})
 
 
-def _trained(
-    network: Any,
-    evaluation: Evaluation,
-    data: str | Dataset,
-    settings: TrainSettings | None,
-    device: Any,
-    seed: int,
-    say: OnStep,
-    on_epoch: OnEpoch | None,
-) -> Any:
-    from explorer.profile.lease import training_lease
-    from explorer.proxy.data import load_data
-    from explorer.proxy.train import TrainSettings, train
+def _smaller(architecture: Architecture, image_size: int) -> Architecture:
+    """The architecture for smaller images."""
+    if image_size > architecture.image_size:
+        raise InputError(
+            f"image_size={image_size}: the architecture has images of {architecture.image_size} pixels;"
+            " a training takes at most that"
+        )
+    return architecture.at_size(image_size)
 
-    settings, architecture = settings or TrainSettings(), network.architecture
+
+def _scored(network: Any, evaluation: Evaluation, name: str, dataset: Dataset, device: Any, seed: int) -> Evaluation:
+    """The evaluation with a zero-cost score of the untrained network, where it is a number."""
+    from explorer.scores import SCORES, minibatch
+
+    started = time.monotonic()
+    images, labels = minibatch(dataset, seed, str(device))
+    score = SCORES[name](network.to(device), images, labels)
+    seconds = {**evaluation.seconds, "score": time.monotonic() - started}
+    known = {name: score} if math.isfinite(score) else {}
+    return evaluation.model_copy(update={"scores": known, "seconds": seconds})
+
+
+def _fitting(data: str | Dataset, architecture: Architecture) -> Dataset:
+    """The data, which has what the architecture needs."""
+    from explorer.proxy.data import load_data
+
     dataset = load_data(data, architecture.image_size) if isinstance(data, str) else data
     for name, has, needs in (
         ("classes", architecture.classes, dataset.classes),
@@ -205,7 +227,23 @@ def _trained(
             raise InputError(
                 f"{name}={has} does not fit the data {dataset.name}, which has {needs}: set {name}={needs}"
             )
-    epochs = settings.stop_epoch or settings.epochs
+    return dataset
+
+
+def _trained(
+    network: Any,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: Any,
+    seed: int,
+    say: OnStep,
+    on_epoch: OnEpoch | None,
+) -> Any:
+    from explorer.profile.lease import training_lease
+    from explorer.proxy.train import train
+
+    epochs = settings.epochs_run
     doing, so_far = f"epoch 1/{epochs}", evaluation
 
     def wait(pid: int | None) -> None:

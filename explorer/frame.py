@@ -21,6 +21,7 @@ from explorer.columns.arrays import latency_column
 from explorer.columns.columnar import Head, columns_of_records
 from explorer.columns.gather import LATENCY_COLUMNS, gathered, measured_targets, names
 from explorer.columns.parse import readable_record
+from explorer.finals import final_accuracies
 from explorer.measured import added_latencies
 from explorer.metrics import LATENCY, METRICS, Metric, MetricError, metrics
 from explorer.record import TrialRecord
@@ -33,6 +34,7 @@ COLUMNS: dict[str, str] = {  # column -> dtype, of every study's frame
     "preset": "string",  # the published model that it is
     "what": "string",  # the architecture in a few words
     "accuracy": "float64",  # top-1 of the proxy, %
+    "final_accuracy": "float64",  # top-1 of the training in full, %, where it was among the finalists
     "latency_ms": "float64",  # median of one forward pass of a batch
     "latency_lo_ms": "float64",  # its 95 % confidence interval
     "latency_hi_ms": "float64",
@@ -74,7 +76,7 @@ def frame(study: optuna.Study) -> pd.DataFrame:
     records = [trial_record(trial) for trial in trials]
     own = columns_of_records(Head.of(trials), records)
     targets = measured_targets(study.user_attrs.get(ATTRIBUTE))
-    found = gathered(own, targets, added_latencies(study))
+    found = gathered(own, targets, added_latencies(study), final_accuracies(study.user_attrs))
     architectures = np.empty(len(records), dtype=object)
     architectures[:] = [None if record is None else record.architecture for record in records]
     columns = COLUMNS | {latency_column(name, key): COLUMNS[name] for key in found.keys for name in LATENCY_COLUMNS}

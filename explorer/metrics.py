@@ -70,10 +70,16 @@ METRICS: dict[str, Metric] = {
 }
 
 
+# known of the finalists of a search alone, and no objective of one
+FINAL = replace(
+    METRICS["accuracy"], name="final_accuracy", column="final_accuracy", label="Top-1 (final)", read=lambda e: None
+)
+
+
 def metric(name: str) -> Metric:
     """The row of this name; MetricError where there is none.
 
-    Beside the rows of METRICS there are latencies by key: of a runtime and batch size of the search itself
+    Beside the rows of METRICS there are FINAL and latencies by key: of a runtime and batch size of the search itself
     ("latency@cuda_graph/b1"), and of other devices, where attached ("latency@nvidia_h200/eager/fp16/b1").
 
     >>> metric("latency@cuda_graph/b1").column
@@ -81,6 +87,8 @@ def metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
+    if name == FINAL.name:
+        return FINAL
     key = name.removeprefix(LATENCY)
     if not name.startswith(LATENCY) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*/b[1-9]\d*(/t[1-9]\d*)?", key):
         raise MetricError(

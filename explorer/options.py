@@ -147,6 +147,17 @@ Gating = Annotated[
 ]
 Epochs = Annotated[int, whole_option("Length of the proxy training's schedule.")]
 StopEpoch = Annotated[int | None, whole_option("Epochs of the schedule really run.", "all")]
+Finalists = Annotated[
+    int | None, whole_option("How many of the front are trained in full after the search.", "none")
+]
+Fidelity = Annotated[
+    str | None,
+    typer.Option(
+        help="What of a training in full the search does: epochs=5,image_size=24,data=0.5.",
+        metavar="LIST",
+        show_default="all of it",
+    ),
+]
 
 Engine = Annotated[EngineName, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")]
 Address = Annotated[

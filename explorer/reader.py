@@ -24,6 +24,7 @@ from explorer.columns.columnar import Head, columns_of_texts
 from explorer.columns.gather import measured_targets
 from explorer.columns.parse import Parser, readable_record
 from explorer.columns.tables import Rows, Source, Summary, Tables, ThroughOptuna, has_known_tables
+from explorer.finals import final_accuracies
 from explorer.measured import latencies_in
 from explorer.reading import UNFINISHED, Counts, Made, Reading, frame_of, in_order, made_of, states_of, with_trials
 from explorer.record import TrialRecord
@@ -109,14 +110,16 @@ class Storage:
             if before is not None and counts.attributes == before.counts.attributes:
                 if own is before.own:
                     return before
-                added = before.added
+                added, finals = before.added, before.finals
             else:
-                added = latencies_in({key: _plain(text) for key, text in attributes.items() if key != ATTRIBUTE})
+                beside = {key: _plain(text) for key, text in attributes.items() if key != ATTRIBUTE}
+                added, finals = latencies_in(beside), final_accuracies(beside)
         self._known[name] = own
-        frame = frame_of(own, measured_targets(record), added)
+        frame = frame_of(own, measured_targets(record), added, finals)
         if sqlite_path(self.url) is None:
             frame.attrs["remote"] = True  # its writers may keep another time zone than this reader
-        return Reading(name, record, recorded_objectives(record), recorded_data(record), counts, frame, own, added)
+        told = (recorded_objectives(record), recorded_data(record))
+        return Reading(name, record, *told, counts, frame, own, added, finals)
 
     def trial(self, name: str, number: int) -> TrialRecord | None:
         """The whole record of a trial; None where there is none.

@@ -76,6 +76,7 @@ class Reading:
     frame: pd.DataFrame = field(repr=False, compare=False)
     own: Columns = field(repr=False, compare=False)  # what the trials say by themselves
     added: Mapping[str, Sequence[Latency]] = field(repr=False, compare=False)  # latencies beside them, by architecture
+    finals: Mapping[str, float] = field(repr=False, compare=False)  # accuracies in full beside them, by architecture
 
     def behind(self, counts: Counts) -> int:
         """How many trials have finished since; all of them where the study was made anew."""
@@ -83,9 +84,11 @@ class Reading:
         return counts.finished if anew else max(counts.finished - self.counts.finished, 0)
 
 
-def frame_of(own: Columns, targets: Sequence[str], added: Mapping[str, Sequence[Latency]]) -> pd.DataFrame:
+def frame_of(
+    own: Columns, targets: Sequence[str], added: Mapping[str, Sequence[Latency]], finals: Mapping[str, float]
+) -> pd.DataFrame:
     """The columns of explorer/frame.py without `architecture`, then `finished`, structure, and further latencies."""
-    found = gathered(own, targets, added)
+    found = gathered(own, targets, added, finals)
     names = [name for name in COLUMNS if name != "architecture"] + ["finished"]
     names += [name for name in found.columns if is_structure(name)]
     names += [latency_column(name, key) for key in found.keys for name in LATENCY_COLUMNS]

@@ -37,6 +37,7 @@ __all__ = [
     "find_trial",
     "frame",
     "front",
+    "gains",
     "hypervolume",
     "interval_columns",
     "knee",
@@ -80,16 +81,21 @@ def knee(frame: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> pd.Seri
     best = front(frame, objectives)
     if best.empty:
         return None
+    gained = gains(best, objectives)
+    total = np.round(gained.sum(axis=1), 9)  # rounded: the two ends are equals
+    inner = (gained > 0).all(axis=1)
+    return best.iloc[int(np.argmax(np.where(inner | ~inner.any(), total, -np.inf)))]
+
+
+def gains(rows: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> Points:
+    """(rows, objectives that differ): 0 for the worst in an objective to 1 for the best, costs by their logarithm."""
     scaled = []
-    for row in metrics_of(frame, objectives):
-        values = best[row.column].to_numpy(dtype=float)
+    for row in metrics_of(rows, objectives):
+        values = rows[row.column].to_numpy(dtype=float)
         gain = values if row.maximize else -np.log(values)
         if np.ptp(gain) > 0:
             scaled.append((gain - gain.min()) / np.ptp(gain))
-    gains = np.array(scaled).reshape(len(scaled), len(best))  # (objectives that differ, rows)
-    total = np.round(gains.sum(axis=0), 9)  # rounded: the two ends are equals
-    inner = (gains > 0).all(axis=0)
-    return best.iloc[int(np.argmax(np.where(inner | ~inner.any(), total, -np.inf)))]
+    return np.array(scaled).reshape(len(scaled), len(rows)).T
 
 
 def best_under(frame: pd.DataFrame, objective: str = "accuracy", **budgets: float) -> pd.Series[Any] | None:

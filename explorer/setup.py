@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
-from explorer.metrics import LATENCY, MetricError, metric
+from explorer.metrics import FINAL, LATENCY, MetricError, metric
 from explorer.record import Precision
 from search_spaces.errors import InputError
 
@@ -59,6 +59,8 @@ class Setup:
         Raises:
             MetricError: no such metric, or a latency that is not measured.
         """
+        if name == FINAL.name:
+            raise MetricError(f"{name}: known after a search, of its --finalists alone; search by accuracy")
         keys = [target.key for target in self.targets]
         key = metric(name).name.removeprefix(LATENCY)
         if key == name or key in keys:

@@ -110,12 +110,13 @@ def print_trials(
     """
     import pandas as pd
 
-    from explorer.metrics import METRICS
+    from explorer.metrics import FINAL, METRICS
     from explorer.results import latencies, metrics_of
 
     names = [name for name in METRICS if name != "latency" and frame[METRICS[name].column].notna().any()]
     at = names.index("accuracy") + 1 if "accuracy" in names else 0
-    order = names[:at] + latencies(frame) + names[at:]
+    final = [FINAL.name] if frame[FINAL.column].notna().any() else []
+    order = names[:at] + final + latencies(frame) + names[at:]
     numbers = [int(number) for number in frame["number"]]
     before = {">Trial": [str(number) for number in numbers]}
     if (frame["status"] != "complete").any():

@@ -201,7 +201,7 @@ def status_of(
         hours_left=min((left for left in (for_trials, of_run) if left is not None), default=None),
         trainings=trainings(frame, reading.record) if "accuracy" in reading.objectives else None,
         front=_front(reading),
-        running=_running(frame, told.get("running", {}), now),
+        running=(*_running(frame, told.get("running", {}), now), *_in_full(told)),
         failures=_failures(frame),
     )
 
@@ -279,6 +279,12 @@ def _running(frame: pd.DataFrame, told: Mapping[str, Any], now: float) -> tuple[
         seconds = None if unknown else round(max(now - started.timestamp(), 0.0), 1)
         found.append(Running(int(number), step.get("step") or None, step.get("where") or None, seconds))
     return tuple(found)
+
+
+def _in_full(told: Mapping[str, Any]) -> list[Running]:
+    """Finalists that are trained now: trials that have ended, and so are not under way to Optuna."""
+    among = told.get("running", {}) if told.get("finalists") else {}
+    return [Running(int(number), step.get("step"), step.get("where") or None, None) for number, step in among.items()]
 
 
 def _failures(frame: pd.DataFrame) -> tuple[Failure, ...]:

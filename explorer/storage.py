@@ -22,6 +22,7 @@ import sqlalchemy.exc
 from optuna.storages import RDBStorage
 from sqlalchemy.pool import NullPool
 
+from explorer.fidelity import in_words
 from explorer.metrics import metrics
 from explorer.patient_storage import PatientStorage
 from explorer.profile.lease import exclusive
@@ -192,8 +193,7 @@ def recorded_data(record: Mapping[str, Any]) -> str:
     """As study_data, of a study's record."""
     if "accuracy" not in record["objectives"]:
         return ""
-    epochs, stop = record["proxy"]["epochs"], record["proxy"]["stop_epoch"]
-    return f"{record['data']['source']}, {epochs if stop in (None, epochs) else f'{stop} of {epochs}'} epochs"
+    return in_words(record["data"]["source"], record["proxy"])
 
 
 def study_key(study: optuna.Study) -> str:

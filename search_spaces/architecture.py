@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from search_spaces.document import MAX_STAGES, Document, Loc, read_document, short
+from search_spaces.errors import InputError
 
 FORMAT: Literal["vitscape/architecture@1"] = "vitscape/architecture@1"
 
@@ -219,6 +220,15 @@ class Architecture(Spec):
             sides.append(-(-sides[-1] // 2))
         return tuple(sides)
 
+    def at_size(self, image_size: int) -> Architecture:
+        """The same network for square images of another size in pixels: its maps follow, and windows shrink to them.
+
+        Raises:
+            InputError: a size that its strides cannot serve; one line.
+        """
+        require_size(image_size, self.stem.stride, len(self.stages))
+        return Architecture.model_validate({**self.to_dict(), "image_size": image_size})
+
     @cached_property
     def canonical(self) -> Architecture:
         """The one spelling of this network: every field as it takes effect, without name and remarks."""
@@ -289,6 +299,20 @@ def check_format(document: Document, *accepted: str) -> None:
         raise document.error((), f"`format` is missing; begin the file with `format: {accepted[0]}`")
     if found not in accepted:
         raise document.error(("format",), f"{found!r} is not known here; this version reads {' or '.join(accepted)}")
+
+
+def require_size(image_size: int, stride: int, stages: int) -> None:
+    """Raise InputError unless a stem of this stride divides images of this size, and no map falls below one token."""
+    coarsest = stride << (stages - 1)
+    if image_size < coarsest:
+        raise InputError(
+            f"image_size={image_size}: a token of the last stage spans {coarsest} pixels; give at least {coarsest}"
+        )
+    if image_size % stride:
+        near = image_size // stride * stride
+        raise InputError(
+            f"image_size={image_size}: the stem's stride {stride} does not divide it; give {near} or {near + stride}"
+        )
 
 
 def squeeze_width(width: int) -> int:

@@ -60,6 +60,17 @@ class SearchSpace:
         """Image sizes to choose among, pixels."""
         return tuple(size for size in self.root.leaf("image_size").options if isinstance(size, int))
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the stems to choose among, in pixels."""
+        stems = parts(self._stem)
+        return tuple(sorted({stem.stride for stem in stems if isinstance(stem, PatchStem | ConvStem)}))
+
+    @property
+    def most_stages(self) -> int:
+        """How many stages its deepest networks have."""
+        return len(self._stages)
+
     def with_classes(self, classes: int) -> SearchSpace:
         """The same space for so many classes: the head follows the data."""
         return SearchSpace(Document(self.name, {**self.data, "name": self.name, "classes": classes}))

@@ -307,3 +307,22 @@ def test_what_a_worker_lacks_is_said_while_it_is_waited_for(nodes: Any) -> None:
         "0 4",  # two share each GPU
         "2",  # the target's GPU is the timer's
     ], done.stderr
+
+
+def test_a_cluster_trains_at_a_fidelity_and_its_finalists_in_full_as_one_process_does(
+    nodes: Any, tmp_path: Path
+) -> None:
+    words = ("mini.yaml", "--study", "s", "--trials", "2", "--data", "digits", "--objectives", "accuracy,macs")
+    words += ("--epochs", "3", "--fidelity", "epochs=1,image_size=12,data=0.5", "--finalists", "2")
+    told = ended(on(nodes, *words, "--storage", "ray.db", "--workers", "1", cwd=tmp_path))
+    alone = environment(tmp_path) | {"OMP_NUM_THREADS": "1"}  # as many as a worker has: sums are in the same order
+    command = [sys.executable, "-m", "explorer.cli", "search", *words, "--storage", "local.db", "--device", "cpu"]
+    subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, check=True)
+    frames = [results.frame(load_study("s", str(tmp_path / name))) for name in ("ray.db", "local.db")]
+    assert "Finalists of s" in told
+    assert frames[0]["id"].tolist() == frames[1]["id"].tolist()
+    for column in ("accuracy", "final_accuracy"):
+        assert frames[0][column].notna().all()
+        assert frames[0][column].tolist() == frames[1][column].tolist()
+    lines = [line for found in logs(tmp_path / "logs" / "s").values() for line in found]
+    assert sum("epoch 3/3" in line for line in lines) == 2

@@ -25,6 +25,7 @@ from explorer.columns.arrays import utc
 from explorer.columns.columnar import Head, columns_of_records
 from explorer.columns.gather import gathered
 from explorer.columns.tables import Tables, ThroughOptuna
+from explorer.finals import Final, add_final
 from explorer.measured import add_latencies
 from explorer.reader import Reading, Storage
 from explorer.record import Evaluation, Latency, TrialRecord
@@ -107,6 +108,15 @@ def with_latencies(path: Path) -> None:
     add_latencies(study, "gone", [latency(0.3, **H200, runtime="cuda_graph")])
 
 
+def with_finalists(path: Path) -> None:
+    of_every_kind(path)
+    study = load_study(None, str(path))
+    study = optuna.load_study(study_name=study.study_name, storage=open_storage(str(path), must_exist=False))
+    for name, number, accuracy in (("a1", 1, 91.5), ("a2", 2, None), ("gone", 99, 50.0)):
+        status: Any = "failed" if accuracy is None else "complete"
+        add_final(study, Final(id=name, number=number, status=status, accuracy=accuracy))
+
+
 def of_an_early_version(path: Path) -> None:
     study = new_study(path)
     stored = study.user_attrs["vitscape"]
@@ -145,6 +155,7 @@ def of_made_up(trials: int, **how: Any) -> Callable[[Path], None]:
 STUDIES: dict[str, Callable[[Path], None]] = {
     "every kind": of_every_kind,
     "latencies": with_latencies,
+    "finalists": with_finalists,
     "early version": of_an_early_version,
     "another hand": written_by_another_hand,
     "no trials": without_trials,

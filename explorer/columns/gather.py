@@ -7,7 +7,7 @@ is kept. Both ways of reading a study (explorer/frame.py, explorer/reader.py) go
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,17 +31,26 @@ class Gathered(NamedTuple):
     attrs: dict[str, Any]  # of the frame
 
 
-def gathered(own: Columns, targets: Sequence[str], added: Mapping[str, Sequence[Latency]]) -> Gathered:
+def gathered(
+    own: Columns,
+    targets: Sequence[str],
+    added: Mapping[str, Sequence[Latency]],
+    finals: Mapping[str, float] | None = None,
+) -> Gathered:
     """All columns of trials in order of number.
 
     `targets` are the keys of the latencies that the search measures, the first one's first; `added` are those that the
-    study keeps beside its trials, by architecture. Arrays that stay as they are are shared with `own`.
+    study keeps beside its trials, by architecture, and `finals` likewise the accuracies of trainings in full, in %.
+    Arrays that stay as they are are shared with `own`.
     """
     found = {name: array for name, array in own.items() if name.partition("@")[0] not in LATENCY}
     found["duplicate"] = duplicates(own)
     source = replayed(own)
     if source is not None:
         found |= {name: own[name].take(source) for name in EVALUATED}
+    found["final_accuracy"] = np.full(len(own["number"]), np.nan)
+    for row, name in _rows(own, list(finals or ())):
+        found["final_accuracy"][row] = (finals or {})[name]
     keys = names(own, added)
     further = list(dict.fromkeys([*targets[1:], *filter(None, keys.values())]))
     latencies = {key: _Latency.of(own, key, source) for key in ["", *further]}
@@ -191,13 +200,18 @@ def _put(
 
     It takes the place of what compares with it, unless it is doubtful and that is not.
     """
-    if not added:
-        return
-    ids = list(added)
-    hashes = pd.Index(pd.util.hash_array(np.array(ids, dtype=object)))
-    place = hashes.get_indexer(pd.Index(own["key"]))
-    for row in np.flatnonzero((place >= 0) & ~np.asarray(own["id"].isna())).tolist():
-        for latency in added[ids[place[row]]]:
+    for row, name in _rows(own, list(added)):
+        for latency in added[name]:
             column = latencies[keys[latency.comparable]]
             if latency.verdict == "ok" or not column.measured[row] or column.verdict[row] != TRUST.index("ok"):
                 column.set(row, latency)
+
+
+def _rows(own: Columns, ids: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The rows of these architectures, each with which it is."""
+    if not ids:
+        return
+    hashes = pd.Index(pd.util.hash_array(np.array(ids, dtype=object)))
+    place = hashes.get_indexer(pd.Index(own["key"]))
+    for row in np.flatnonzero((place >= 0) & ~np.asarray(own["id"].isna())).tolist():
+        yield row, ids[place[row]]

@@ -46,11 +46,35 @@ class Dataset:
     std: Tensor  # (3,) float32
     fingerprint: str  # hash of the content: results of different fingerprints do not compare
     mirror: bool  # a mirrored image keeps its class
+    share: float = 1.0  # of the source's training images that are here; all else is of the whole source
 
     @property
     def image_size(self) -> int:
         """Height and width in pixels."""
         return int(self.train_images.shape[-1])
+
+    def at_share(self, share: float, seed: int) -> Dataset:
+        """The same data with a share (above 0, to 1) of each class's training images, at least one; itself at its own.
+
+        One seed's smaller shares are parts of its larger ones. Mean and deviation stay those of all images.
+
+        Raises:
+            DataError: it is a part already, and another one is asked for.
+        """
+        if share == self.share:
+            return self
+        if self.share != 1:
+            raise DataError(
+                f"data_share={share:g}: the data given is a share of {self.share:g} already; give all of it"
+            )
+        labels = self.train_labels.cpu().numpy()
+        rng, kept = np.random.default_rng(seed), []
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            kept.append(members[: max(1, round(share * len(members)))])
+        chosen = torch.from_numpy(np.sort(np.concatenate(kept))).to(self.train_labels.device)
+        images, few = self.train_images[chosen], self.train_labels[chosen]
+        return replace(self, train_images=images, train_labels=few, share=share)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data resident on `device`; itself where it is there already."""

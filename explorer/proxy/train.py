@@ -1,7 +1,8 @@
 """The short training that stands for a long one: AdamW under a cosine schedule that may be cut short.
 
 A long schedule cut short ranks networks far better than a short one run to its end (docs/cues.md): `epochs` is the
-length of the schedule and `stop_epoch` where the search leaves it.
+length of the schedule and `stop_epoch` where the search leaves it. Smaller images and a part of them are cheaper, too;
+all of these together are the fidelity of the training (docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class TrainSettings(Record):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     crop_padding: Annotated[int, Field(ge=0)] | None = None  # pixels; None: a sixteenth of the image
     flip: bool | None = None  # None: where a mirrored image keeps its class
+    data_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the training images, of each class alike
+    image_size: Annotated[int, Field(ge=8)] | None = None  # pixels trained and validated at; None: the architecture's
 
     @model_validator(mode="after")
     def _within_schedule(self) -> TrainSettings:
@@ -51,6 +54,21 @@ class TrainSettings(Record):
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} is longer than epochs={self.epochs}; lower it")
         return self
+
+    @property
+    def epochs_run(self) -> int:
+        """How many epochs of the schedule are run."""
+        return self.stop_epoch or self.epochs
+
+    @property
+    def in_full(self) -> TrainSettings:
+        """The same training with nothing left out: the whole schedule, all images, at their own size."""
+        return self.model_copy(update={"stop_epoch": None, "data_share": 1.0, "image_size": None})
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is left out."""
+        return self.epochs_run == self.epochs and self.data_share == 1 and self.image_size is None
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,18 @@ def train(
 
     `on_epoch(epoch, accuracy)` returning False ends the training there. `between_steps()` is called after each step
     and each batch of the evaluation, and is part of `seconds`. On a CPU the same initial weights, seed and number of
-    threads give the same accuracies, digit for digit. The caller sets the threads and initialises the model.
+    threads give the same accuracies, digit for digit. The caller sets the threads, initialises the model, and gives the
+    data of the settings' share and image size (explorer.evaluate does).
     """
     device = torch.device(device)
+    if data.share != settings.data_share:
+        raise DataError(
+            f"data_share={settings.data_share:g}: the data given is a share of {data.share:g}; use at_share"
+        )
+    if settings.image_size not in (None, data.image_size):
+        raise DataError(
+            f"image_size={settings.image_size}: the images given have {data.image_size} pixels; load others"
+        )
     count = len(data.train_images)
     if settings.batch_size > count:
         raise DataError(f"batch_size={settings.batch_size}: more than the {count} training images; lower it")
@@ -109,7 +136,7 @@ def train(
 
     with _seeded(seed, device):
         order = torch.Generator().manual_seed(seed)
-        for epoch in range(settings.stop_epoch or settings.epochs):
+        for epoch in range(settings.epochs_run):
             draws = draw(count, padding=padding, mirror=mirror, generator=order, device=device)
             total = torch.zeros((), device=device)
             model.train()

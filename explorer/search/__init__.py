@@ -51,6 +51,7 @@ def search(
     with_presets: bool = False,
     stopping: Stopping | str | None = "auto",
     gating: bool | None = None,
+    finalists: int | None = None,
     cluster: Cluster | None = None,
     console: Console | None = None,
     on_open: Callable[[optuna.Study], None] | None = None,
@@ -68,6 +69,9 @@ def search(
     (explorer/search/stopping.py); "auto" is "front" where accuracy is one of several objectives. With `gating`, on
     where `stopping` is "front", what is not expected to reach the front is not trained at all.
 
+    With `finalists` so many of the front, and of what comes next to it, are trained in full afterwards: the whole
+    schedule, all images, at their own size. The search then leaves the schedule at 40 %, where the settings do not say.
+
     >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
 
     Raises:
@@ -78,6 +82,7 @@ def search(
     import optuna
     from rich.console import Console
 
+    from explorer.fidelity import final_stage_told, fitted, left_early
     from explorer.limits import Limits
     from explorer.metrics import metrics
     from explorer.patient_storage import show_waits
@@ -86,6 +91,7 @@ def search(
     from explorer.search.attempt import Work
     from explorer.search.budget import Budget
     from explorer.search.engines import engine
+    from explorer.search.finalists import train_finalists, unfinished
     from explorer.search.progress import SearchProgress, announce, conclude
     from explorer.search.reach import chosen
     from explorer.search.sampler import make_sampler
@@ -100,14 +106,20 @@ def search(
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
-    settings, limits = settings or TrainSettings(), limits or Limits()
+    settings, limits = fitted(settings or TrainSettings(), space), limits or Limits()
+    after = ""
+    if finalists is not None:
+        _check_finalists(finalists, objectives)
+        asked, settings = settings, left_early(settings)
+        after = final_stage_told(finalists, asked, settings)
     name = study or space.name
     rule, stopped_by, gates = chosen(stopping, gating, objectives, settings.stop_epoch or settings.epochs)
     console = console or Console(stderr=True)
     with engine(setup, cluster, storage, name, console.print) as (place, setup, run):
         fingerprint = None
         if "accuracy" in objectives:
-            dataset = load_data(data, min(space.image_sizes))
+            smallest = settings.image_size or min(space.image_sizes)
+            dataset = load_data(data, smallest).at_share(settings.data_share, seed)
             space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
             _check_data(space, dataset, settings)
         work = Work(objectives, data, setup, settings, limits, seed)
@@ -121,12 +133,22 @@ def search(
         if with_presets:
             classes = space.root.leaf("classes").options[0]
             presets = [preset(one).model_copy(update={"classes": classes}) for one in names("presets")]
-        announce(console, opened, plan, storage)
-        with SearchProgress(console, opened, plan.objectives, trials) as progress:
-            show_waits(opened, progress.gone)
-            ended = run(opened, plan, budget, presets, progress, rule)
-    conclude(console, opened, ended)
+        announce(console, opened, plan, storage, after)
+        if finalists is None or not unfinished(opened, finalists, budget):
+            with SearchProgress(console, opened, plan.objectives, trials) as progress:
+                show_waits(opened, progress.gone)
+                ended = run(opened, plan, budget, presets, progress, rule)
+            conclude(console, opened, ended)
+        if finalists is not None:
+            train_finalists(opened, plan, finalists, budget, run, console)
     return opened
+
+
+def _check_finalists(finalists: int, objectives: Sequence[str]) -> None:
+    if finalists < 1:
+        raise InputError(f"finalists={finalists}: give at least 1")
+    if "accuracy" not in objectives:
+        raise InputError(f"finalists={finalists}: nothing is trained without accuracy among the objectives; add it")
 
 
 def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -> None:
@@ -136,6 +158,7 @@ def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -
     if images < settings.batch_size:
         raise InputError(
             f"data={dataset.name}: {images} training images are fewer than a batch of {settings.batch_size}"
+            + (", in the fidelity's share of them; raise it" if dataset.share < 1 else "")
         )
 
 

@@ -37,11 +37,16 @@ class Work:
     settings: TrainSettings
     limits: Limits
     seed: int
+    screen: str | None = None  # zero-cost score that is taken before training
 
     @property
     def trained(self) -> bool:
         """Whether candidates are trained."""
         return "accuracy" in self.objectives
+
+    def image_size(self, architecture: Architecture) -> int:
+        """Pixels of the images that an architecture is trained with."""
+        return self.settings.image_size or architecture.image_size
 
     @property
     def profiled(self) -> bool:
@@ -58,9 +63,9 @@ class Images:
         self.kept: OrderedDict[int, Dataset] = OrderedDict()
 
     @classmethod
-    def of(cls, source: str) -> Images:
-        """The images of a source."""
-        return cls(lambda image_size: load_data(source, image_size))
+    def of(cls, work: Work) -> Images:
+        """The images that a search trains with: the same part of them for all candidates."""
+        return cls(lambda image_size: load_data(work.data, image_size).at_share(work.settings.data_share, work.seed))
 
     def at(self, image_size: int) -> Dataset:
         """The data set at an image size."""
@@ -92,7 +97,7 @@ def attempt(
         KeyboardInterrupt: as it came.
     """
     started, decision = time.monotonic(), Decision()
-    epochs = work.settings.stop_epoch or work.settings.epochs
+    epochs = work.settings.epochs_run
 
     def goes_on(so_far: Evaluation) -> bool:
         nonlocal decision
@@ -104,13 +109,14 @@ def attempt(
     try:
         evaluation = evaluate(
             architecture,
-            data=images.at(architecture.image_size) if "accuracy" in objectives else work.data,
+            data=images.at(work.image_size(architecture)) if "accuracy" in objectives else work.data,
             setup=work.setup,
             settings=work.settings,
             limits=work.limits,
             seed=work.seed,
             measure=objectives,
             known=known,
+            score=work.screen,
             on_step=on_step,
             before_training=goes_on,
             on_epoch=goes_on,

@@ -21,7 +21,6 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from explorer.proxy.data import load_data
 from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images
 from explorer.search.budget import Budget
@@ -30,7 +29,8 @@ from explorer.search.logs import TrialLogs
 from explorer.search.nodes import room, says_what_is_missing
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
-from explorer.search.session import SearchStopped, Session, interrupts, session
+from explorer.search.searching import Begin, Searching
+from explorer.search.session import SearchStopped, interrupts, session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
 from explorer.search.worker import Desk, Hello, Note, Worker, pack
@@ -56,6 +56,7 @@ def run(
     cluster: Cluster,
     log_dir: Path,
     worker: Evaluator = Worker,
+    begin: Begin = session,
 ) -> str:
     """Why the search ended, in words, after evaluating candidates in a connected cluster until the budget is spent.
 
@@ -72,7 +73,7 @@ def run(
     told = None if rule is None else _AtDesk(desk)
     with (
         interrupts() as check,
-        session(study, plan, budget, presets, progress, told, engine="ray") as search,
+        begin(study, plan, budget, presets, progress, told, engine="ray") as search,
         _crews(plan, cluster, desk, rule is not None, worker, progress) as (timers, trainers),
     ):
         engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir, progress.warn))
@@ -115,7 +116,7 @@ class _Engine:
 
     def __init__(
         self,
-        search: Session,
+        search: Searching,
         plan: Plan,
         cluster: Cluster,
         timers: Crew | None,
@@ -128,7 +129,7 @@ class _Engine:
         self.crews = [trainers] if timers is None else [timers, *([trainers] if plan.work.trained else [])]
         self.new: deque[Job] = deque()  # to be timed, or all of it
         self.timed: deque[Job] = deque()  # to be trained
-        self.images = Images(lambda size: load_data(plan.work.data, size))
+        self.images = Images.of(plan.work)
         self.parcels: dict[int, Any] = {}
         self.looked = self.told = -1e9  # at how much room there is; what the workers are at: by the clock
 
@@ -200,11 +201,11 @@ class _Engine:
         if candidate is None:
             return False
         self.search.says(candidate.trial.number, "waiting for a worker")
-        self.new.append(Job(candidate))
+        self.new.append(Job(candidate, candidate.known))
         return True
 
     def _start(self, crew: Crew, job: Job, *, profile_only: bool) -> None:
-        size = job.candidate.architecture.image_size
+        size = self.work.image_size(job.candidate.architecture)
         if self.work.trained and not profile_only and size not in self.parcels:
             self.parcels[size] = ray.put(pack(self.images.at(size)))
         member = crew.begin(job, profile_only=profile_only, parcels=self.parcels)

@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from explorer.record import Evaluation
 from explorer.search.nodes import alive
-from explorer.search.propose import Candidate
+from explorer.search.searching import Asked
 from explorer.search.worker import Hello
 
 MOST_FALSE_STARTS = 3  # workers that died before they said a word, one after another
@@ -22,7 +22,7 @@ MOST_FALSE_STARTS = 3  # workers that died before they said a word, one after an
 class Job:
     """A candidate and how far it has come."""
 
-    candidate: Candidate
+    candidate: Asked
     known: Evaluation | None = None  # what timing has found, where that was done elsewhere
     seconds: float = 0.0  # that it took
     deaths: int = 0  # workers that died over it

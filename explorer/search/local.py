@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 
 from explorer.record import Evaluation
 from explorer.search.attempt import Images, attempt
 from explorer.search.budget import Budget
 from explorer.search.progress import SearchProgress
-from explorer.search.propose import Candidate
+from explorer.search.searching import Asked, Begin
 from explorer.search.session import interrupts, session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
@@ -22,17 +24,20 @@ def run(
     presets: list[Architecture],
     progress: SearchProgress,
     rule: Rule | None = None,
+    *,
+    begin: Begin = session,
 ) -> str:
     """Why the search ended, in words, after evaluating candidates until the budget is spent.
 
-    The presets that the space contains are evaluated first. One process at a time searches a study.
+    The presets that the space contains are evaluated first. One process at a time searches a study. What `begin` opens
+    says what is evaluated, and keeps what was found.
 
     Raises:
         SearchStopped: ten trials failed in a row, or another process searches this study.
         KeyboardInterrupt: after the running trial was closed and enqueued again.
     """
-    images = Images.of(plan.work.data)
-    with interrupts() as check, session(study, plan, budget, presets, progress, rule) as search:
+    images = Images.of(plan.work)
+    with interrupts() as check, begin(study, plan, budget, presets, progress, rule) as search:
 
         def say(text: str) -> None:
             check()
@@ -43,10 +48,11 @@ def run(
         say("choosing")
         while (candidate := search.next()) is not None:
 
-            def decide(so_far: Evaluation, of: Candidate = candidate) -> Decision:
+            def decide(so_far: Evaluation, of: Asked = candidate) -> Decision:
                 return Decision() if rule is None else rule.decide(of.trial.number, of.architecture, so_far)
 
-            found = attempt(candidate.architecture, plan.work, images, on_step=say, decide=decide)
+            how: dict[str, Any] = {"known": candidate.known, "on_step": say, "decide": decide}
+            found = attempt(candidate.architecture, plan.work, images, **how)
             search.finish(candidate, found)
             say("choosing")
     return search.ended or "nothing was asked for"

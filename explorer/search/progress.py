@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from explorer.analysis.saved import trainings
+from explorer.fidelity import in_words
 from explorer.frame import frame
 from explorer.metrics import metrics
 from explorer.record import Evaluation, TrialRecord
@@ -25,8 +26,8 @@ MARKS = {
 }
 
 
-def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) -> None:
-    """Say what is searched, under which conditions, and where it is kept."""
+def announce(console: Console, study: optuna.Study, plan: Plan, storage: str, after: str = "") -> None:
+    """Say what is searched, under which conditions, where it is kept, and what comes after the search."""
     where = plan.record()["conditions"]
     size = short_count(plan.space.size)
     threads = "" if where["threads"] is None else f", threads {where['threads']}"
@@ -40,9 +41,11 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str) ->
         f", batch {batches}{threads}[/]",
     ]
     if "accuracy" in plan.objectives:
-        epochs = f"{plan.work.settings.stop_epoch or plan.work.settings.epochs} of {plan.work.settings.epochs} epochs"
         classes = plan.space.root.leaf("classes").options[0]
-        lines.append(f"[dim]trained for {epochs} on {escape(plan.work.data)}, {classes} classes[/]")
+        trained = in_words(plan.work.data, plan.work.settings.model_dump())
+        lines.append(f"[dim]trained on {escape(trained)}; {classes} classes[/]")
+    if after:
+        lines.append(f"[dim]{escape(after)}[/]")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

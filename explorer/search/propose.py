@@ -35,6 +35,7 @@ class Candidate:
     architecture: Architecture
     origin: dict[str, Any]  # where it was enqueued: the preset, or the interrupted trial that it repeats
     began: float = field(default_factory=time.monotonic)
+    known: Evaluation | None = None  # nothing, where all is to be evaluated
 
     def record(self, **found: Any) -> TrialRecord:
         """The trial's record, with what was found."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
+from typing import Any
 
 import optuna
 
@@ -97,9 +98,7 @@ class Session:
 
     def require_ours(self) -> None:
         """Raise SearchStopped where another process has taken the study over, believing this one dead."""
-        if self.driver.taken_by is not None:
-            told = f"{self.driver.taken_by} has taken over study {self.study.study_name!r}"
-            raise SearchStopped(f"{told}: search stopped")
+        require_ours(self.driver, self.study)
 
     def says(self, number: int, step: str, where: str = "") -> None:
         """Keeps what a trial is at, for `vitscape status`."""
@@ -155,11 +154,7 @@ def session(
     Raises:
         SearchStopped: another process searches this study.
     """
-    about = {"engine": engine, **asdict(budget)}
-    with (
-        exclusive(study_key(study), _refuse_second(study.study_name)),
-        driving(study, about, SearchStopped) as driver,
-    ):
+    with sole_searcher(study, {"engine": engine, **asdict(budget)}) as driver:
         begun = None
         try:
             begun = Session(study, driver, plan, budget, presets, progress, rule)
@@ -178,6 +173,26 @@ def session(
                     # what it met while it was asked for or told
                     close_interrupted(study, plan.space, plan.objectives, plan.work.limits)
             raise
+
+
+@contextmanager
+def sole_searcher(study: optuna.Study, about: Mapping[str, Any]) -> Iterator[Driver]:
+    """Holds a study for this process, telling `about` to whoever asks who searches it.
+
+    Raises:
+        SearchStopped: another process searches this study.
+    """
+    with (
+        exclusive(study_key(study), _refuse_second(study.study_name)),
+        driving(study, about, SearchStopped) as driver,
+    ):
+        yield driver
+
+
+def require_ours(driver: Driver, study: optuna.Study) -> None:
+    """Raise SearchStopped where another process has taken the study over, believing this one dead."""
+    if driver.taken_by is not None:
+        raise SearchStopped(f"{driver.taken_by} has taken over study {study.study_name!r}: search stopped")
 
 
 def _is_ours(driver: Driver) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
+from explorer.fidelity import asked_alike
 from explorer.frame import trial_record
 from explorer.limits import Limits
 from explorer.metrics import metric, metrics
@@ -69,6 +70,7 @@ class Plan:
             "seed": self.work.seed,
             "stopping": self.stopping,
             "gating": self.gating,
+            "screen": self.work.screen,
         }
 
 
@@ -113,7 +115,7 @@ def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) 
             f"study {name!r} was measured by protocol {before}, this Vitscape measures by {now}, and their latencies do"
             " not compare: give another --study name; front, trials and export still read it"
         )
-    asked = {key: value for key, value in asked.items() if key in stored or key not in ("stopping", "gating")}
+    asked = {key: value for key, value in asked.items() if key in stored or key not in ("stopping", "gating", "screen")}
     differences = _differences(_compared(stored), _compared(asked))  # there were studies before there were rules
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
@@ -127,7 +129,8 @@ def _compared(record: dict[str, Any]) -> dict[str, Any]:
     """A plan's record without what changes nothing: the space's name and remarks."""
     remarks = ("format", "name", "description", "published")
     space = {key: value for key, value in record["space"].items() if key not in remarks}
-    return {**{key: value for key, value in record.items() if key != "space_name"}, "space": space}
+    same = {"space": space, "proxy": asked_alike(record["proxy"])}
+    return {**{key: value for key, value in record.items() if key != "space_name"}, **same}
 
 
 def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:

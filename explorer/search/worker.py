@@ -108,7 +108,7 @@ class Worker:
 
         try:
             if self.work.trained and not profile_only:
-                self.images.at(architecture.image_size)  # what Ray cannot fetch is not the candidate's fault
+                self.images.at(self.work.image_size(architecture))  # what Ray cannot fetch is not the candidate's fault
             return attempt(
                 architecture,
                 self.work,

@@ -20,6 +20,8 @@ from explorer.options import (
     Engine,
     EngineName,
     Epochs,
+    Fidelity,
+    Finalists,
     Gating,
     GpusPerTrial,
     Hours,
@@ -51,6 +53,7 @@ from explorer.options import (
     sizes,
 )
 from explorer.show import print_front
+from explorer.show_finalists import print_finalists
 from search_spaces.errors import InputError
 
 
@@ -81,6 +84,8 @@ def search(
     gating: Gating = None,
     epochs: Epochs = 12,
     stop_epoch: StopEpoch = None,
+    fidelity: Fidelity = None,
+    finalists: Finalists = None,
     engine: Engine = EngineName.local,
     address: Address = None,
     workers: Workers = None,
@@ -92,9 +97,7 @@ def search(
     log_dir: LogDir = None,
 ) -> None:
     """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
-    from pydantic import ValidationError
-
-    from explorer.proxy.train import TrainSettings
+    from explorer.fidelity import train_settings
     from explorer.search import STORAGE
     from explorer.search import search as run
     from explorer.setup import Setup
@@ -103,12 +106,7 @@ def search(
     limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
     setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtime), threads, time_limit)
     loaded = load_space(space)
-    try:
-        settings = TrainSettings(epochs=epochs, stop_epoch=stop_epoch)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-") + "=" + str(first["input"]) + ": " if first["loc"] else ""
-        raise InputError(name + first["msg"].removeprefix("Value error, ")) from None
+    settings = train_settings(epochs, stop_epoch, fidelity)
     cluster = None
     if engine is EngineName.ray:
         from explorer.search.resources import Cluster
@@ -152,12 +150,15 @@ def search(
             with_presets=with_presets,
             stopping=stopping or "auto",
             gating=gating,
+            finalists=finalists,
             cluster=cluster,
             on_open=lambda opened: remember(opened.study_name, url),
         )
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
         raise typer.Exit(130) from None
+    if finalists is not None:
+        print_finalists(found)
     print_front(found, as_json=False)
 
 
