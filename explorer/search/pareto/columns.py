@@ -1,0 +1,114 @@
+"""Points as rows of indicators: for each parameter a column of values, and how far apart two of its values are, 0 to 1.
+
+A value that one of two points does not have at all (of another mixer, say) is as far as can be from any that it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from explorer.search.pareto.tree import count, external
+
+Array: TypeAlias = NDArray[np.float64]
+Levels: TypeAlias = dict[str, int]  # of a point, by column
+
+BINS = 12  # of a parameter with more values than MOST_LEVELS
+MOST_LEVELS = 40
+UNEQUAL = 0.4  # how far apart two neighbours on a long scale are at least
+
+
+class Level(NamedTuple):
+    """A value of a column: what it is called, and where on a scale it is, if it is on one."""
+
+    label: str
+    place: float | None
+
+
+class Columns:
+    """The values that points have; `column_of` says which parameters are one choice under several names."""
+
+    def __init__(self, column_of: Callable[[str], str]) -> None:
+        self.column_of = column_of
+        self.levels: list[Level] = []
+        self._numbers: dict[tuple[str, str], int] = {}  # (column, label) -> place in levels
+
+    def row(self, point: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> Levels:
+        """The levels of a point."""
+        found = {}
+        for name, value in point.items():
+            column, level = self.column_of(name), _level(distributions[name], value)
+            number = self._numbers.setdefault((column, level.label), len(self.levels))
+            if number == len(self.levels):
+                self.levels.append(level)
+            found[column] = number
+        return found
+
+    def table(self, rows: list[Levels]) -> Table:
+        """The rows as indicators; it follows from them alone, not from what was seen before."""
+        names = sorted({name for row in rows for name in row})
+        place = {name: i for i, name in enumerate(names)}
+        numbers = np.full((len(rows), len(names)), -1, dtype=np.intp)
+        for i, row in enumerate(rows):
+            for name, number in row.items():
+                numbers[i, place[name]] = number
+        found, distances = np.zeros_like(numbers), []
+        for j in range(len(names)):
+            used, inverse = np.unique(numbers[:, j], return_inverse=True)
+            levels = [Level("", None) if number < 0 else self.levels[number] for number in used]
+            order = sorted(range(len(levels)), key=lambda k: levels[k].label)
+            rank = np.empty(len(order), dtype=np.intp)
+            rank[order] = np.arange(len(order))
+            found[:, j] = rank[inverse]
+            distances.append(_distances([levels[k].place for k in order]))
+        return Table(names, found, distances)
+
+
+class Table(NamedTuple):
+    """Rows of levels, each column's counted from 0, and the distances of its levels."""
+
+    names: list[str]
+    levels: NDArray[np.intp]  # (rows, columns)
+    distances: list[Array]  # a column: (levels, levels)
+
+    def indicators(self) -> Array:
+        """(rows, all levels): a one for each value that a point has."""
+        sizes = [len(distances) for distances in self.distances]
+        starts = np.cumsum([0, *sizes])[:-1].astype(np.intp)
+        found = np.zeros((len(self.levels), sum(sizes)))
+        found[np.arange(len(self.levels))[:, None], self.levels + starts] = 1.0
+        return found
+
+
+def _level(distribution: BaseDistribution, value: float) -> Level:
+    if isinstance(distribution, CategoricalDistribution):
+        choice = distribution.choices[int(value)]
+        number = isinstance(choice, int | float) and not isinstance(choice, bool)
+        return Level(f"{type(choice).__name__} {choice!r}", float(choice) if number else None)  # type: ignore[arg-type]
+    if count(distribution) <= MOST_LEVELS:
+        return Level(f"int {external(distribution, value)!r}", value)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    low, high, at = (_scaled(distribution, v) for v in (distribution.low, distribution.high, value))
+    part = min(int((at - low) / (high - low) * BINS), BINS - 1)
+    return Level(f"bin {part}", low + (part + 0.5) / BINS * (high - low))
+
+
+def _distances(places: list[float | None]) -> Array:
+    """(levels, levels): 0 on the diagonal; 1 between values without a scale, or as far apart on it as can be."""
+    scale = sorted({place for place in places if place is not None})
+    order = {place: i / max(len(scale) - 1, 1) for i, place in enumerate(scale)}
+    at = np.array([math.nan if place is None else order[place] for place in places])
+    apart = np.abs(at[:, None] - at[None, :])
+    table = np.where(np.isnan(apart), 1.0, UNEQUAL + (1 - UNEQUAL) * apart)
+    np.fill_diagonal(table, 0.0)
+    return np.asarray(table)
+
+
+def _scaled(distribution: BaseDistribution, value: Any) -> float:
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return math.log(value) if distribution.log else float(value)

@@ -1,0 +1,151 @@
+"""Where points come from: from what trials were asked, or from a space that is known beforehand.
+
+A point is its decisions, {parameter: value as Optuna stores it}, in the order in which a trial makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from explorer.search.pareto.tree import Decision, Node, Tree, count, external, left
+
+Point: TypeAlias = dict[str, float]
+Wanted: TypeAlias = Mapping[str, Any]  # by column: the value as a trial sees it
+
+STEP = 0.15  # of a continuous parameter, in parts of its range
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a point for nothing."""
+
+    values: tuple[float | None, ...] = ()  # objectives known exactly; None where only an evaluation tells
+    constraints: Mapping[str, float] | None = None  # known exactly, feasible where <= 0
+    features: tuple[float, ...] = ()  # numbers that objectives are likely to follow
+
+
+class Domain(Protocol):
+    """A space that is known beforehand."""
+
+    def column(self, name: str) -> str:
+        """What a parameter is a choice of: several parameters may be one choice under several conditions."""
+
+    def complete(self, wanted: Wanted, rng: np.random.Generator) -> tuple[Point, dict[str, BaseDistribution]]:
+        """The point that has what is wanted as far as that is possible together, and something for all the rest."""
+
+    def facts(self, params: Mapping[str, Any]) -> Facts:
+        """What is known of the point with these parameters, as a trial sees them."""
+
+
+class Learned:
+    """The space as far as trials have shown it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def complete(
+        self, wanted: Wanted, rng: np.random.Generator, column: Any
+    ) -> tuple[Point, dict[str, BaseDistribution]]:
+        """The point that follows what is wanted wherever that leads to something new, and chance elsewhere."""
+        node: Node | None = self.tree.root
+        last: Decision | None = None
+        point: Point = {}
+        distributions: dict[str, BaseDistribution] = {}
+        while (question := self.tree.next(node, last)) is not None and question[0] not in point:
+            name, distribution = question
+            value = choose(node, distribution, wanted.get(column(name), ABSENT), rng)
+            point[name], distributions[name] = value, distribution
+            node, last = (None if node is None else node.children.get(value)), (name, value)
+        return point, distributions
+
+
+class _Absent:
+    """Of no value."""
+
+
+ABSENT = _Absent()
+
+
+def choose(node: Node | None, distribution: BaseDistribution, wanted: Any, rng: np.random.Generator) -> float:
+    """The value wanted where that leads to something new, else one that does, near it where there is a scale."""
+    values = left(node, distribution)
+    target = _internal(distribution, wanted)
+    if values is None:  # too many to list
+        return target if target is not None else draw(distribution, rng)
+    if target is not None and target in values:
+        return target
+    if not values:  # all that lies behind is known
+        return target if target is not None else draw(distribution, rng)
+    if target is not None and len(values) > 1 and not isinstance(distribution, CategoricalDistribution):
+        near = sorted(values, key=lambda value: abs(value - target))
+        return near[int(rng.integers(min(2, len(near))))]
+    return values[int(rng.integers(len(values)))]
+
+
+def draw(distribution: BaseDistribution, rng: np.random.Generator) -> float:
+    """A random value."""
+    if isinstance(distribution, CategoricalDistribution):
+        return float(rng.integers(len(distribution.choices)))
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if distribution.log:
+        value = float(np.exp(rng.uniform(np.log(distribution.low), np.log(distribution.high))))
+    else:
+        value = float(rng.uniform(distribution.low, distribution.high))
+    return _onto_grid(distribution, value)
+
+
+def moved(distribution: BaseDistribution, value: float, rng: np.random.Generator) -> float:
+    """Another value: half the time a neighbour where there is a scale, else any."""
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        if distribution.log:
+            span = np.log(distribution.high / distribution.low)
+            return _onto_grid(distribution, float(value * np.exp(rng.normal(0, STEP * span))))
+        span = distribution.high - distribution.low
+        return _onto_grid(distribution, float(value + rng.normal(0, STEP * span)))
+    size = int(count(distribution))
+    if size < 2:
+        return value
+    scale = not isinstance(distribution, CategoricalDistribution) or all(
+        isinstance(choice, int | float) and not isinstance(choice, bool) for choice in distribution.choices
+    )
+    if isinstance(distribution, CategoricalDistribution):
+        low, step = 0.0, 1.0
+    else:
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        low, step = float(distribution.low), float(distribution.step or 1)
+    index = round((value - low) / step)
+    if scale and rng.random() < 0.5:
+        near = [i for i in (index - 1, index + 1) if 0 <= i < size]
+        return low + step * near[int(rng.integers(len(near)))]
+    other = int(rng.integers(size - 1))
+    return low + step * (other + (other >= index))
+
+
+def seen(distribution: BaseDistribution, value: float) -> Any:
+    """The value as a trial sees it."""
+    return external(distribution, value)
+
+
+def _internal(distribution: BaseDistribution, wanted: Any) -> float | None:
+    """A value as Optuna stores it; None where the distribution does not have it."""
+    if wanted is ABSENT:
+        return None
+    try:
+        value = distribution.to_internal_repr(wanted)
+    except (ValueError, TypeError):
+        return None
+    if isinstance(distribution, CategoricalDistribution):  # 1 == True in Python, not here
+        return value if type(distribution.choices[int(value)]) is type(wanted) else None
+    return value if distribution._contains(value) else None
+
+
+def _onto_grid(distribution: IntDistribution | FloatDistribution, value: float) -> float:
+    if distribution.step is not None:
+        value = distribution.low + round((value - distribution.low) / distribution.step) * distribution.step
+    value = min(max(value, distribution.low), distribution.high)
+    return float(round(value)) if isinstance(distribution, IntDistribution) else float(value)
