@@ -1,7 +1,7 @@
 """What an architecture costs: profiling, proxy training, search, results, export.
 
-The verbs are `profile`, `evaluate`, `search`, `measure`, `attach`, `bench`, `export`, `train` and `explain`, beside the
-module `results`.
+The verbs are `profile`, `evaluate`, `calibrate`, `search`, `measure`, `attach`, `bench`, `export`, `train` and
+`explain`, beside the module `results`.
 """
 
 import sys
@@ -15,6 +15,7 @@ from explorer.setup import Setup
 if TYPE_CHECKING:
     from explorer.attach import attach
     from explorer.bench import bench
+    from explorer.calibrate import calibrate
     from explorer.evaluate import evaluate
     from explorer.explain import explain
     from explorer.export import export
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from explorer.search import search
     from explorer.train import train
 else:
-    from explorer import attach, bench, evaluate, explain, export, measure, profile, search, train
+    from explorer import attach, bench, calibrate, evaluate, explain, export, measure, profile, search, train
 
-VERBS = ("attach", "bench", "evaluate", "explain", "export", "measure", "profile", "search", "train")
+VERBS = ("attach", "bench", "calibrate", "evaluate", "explain", "export", "measure", "profile", "search", "train")
 
 
 class Verb(ModuleType):
@@ -48,6 +49,7 @@ __all__ = [
     "Setup",
     "attach",
     "bench",
+    "calibrate",
     "evaluate",
     "explain",
     "export",

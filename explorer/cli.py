@@ -9,6 +9,7 @@ import sys
 import typer
 
 from explorer.verbs.bench import bench
+from explorer.verbs.calibrate import calibrate
 from explorer.verbs.cost import profile
 from explorer.verbs.dashboard import dashboard, report
 from explorer.verbs.explain import explain
@@ -42,6 +43,7 @@ VERBS = (
     attach,
     bench,
     predict,
+    calibrate,
     train,
     export,
     import_weights,

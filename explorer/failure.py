@@ -26,7 +26,8 @@ EXTRAS = {
     "streamlit": "dashboard",
     "plotly": "dashboard",
 }
-STOPPED = ("SearchStopped", "NetworkRefused", "ExportFailed")  # some defined beside torch, not loaded for their sake
+# some are defined beside torch, which is not loaded for their sake
+STOPPED = ("SearchStopped", "CalibrationStopped", "NetworkRefused", "ExportFailed")
 NO_MEMORY = (  # in the words of CUDA and MPS, of a CPU, of cuBLAS and cuDNN, of ONNX Runtime
     "out of memory",
     "can't allocate memory",

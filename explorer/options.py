@@ -145,6 +145,12 @@ Gating = Annotated[
         show_default="as --stopping",
     ),
 ]
+Screen = Annotated[
+    str | None,
+    typer.Option(
+        help="Zero-cost score whose lowest 30 % are not trained: synflow, naswot, dss or zico.", show_default="none"
+    ),
+]
 Epochs = Annotated[int, whole_option("Length of the proxy training's schedule.")]
 StopEpoch = Annotated[int | None, whole_option("Epochs of the schedule really run.", "all")]
 Finalists = Annotated[

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
+import optuna
 import pytest
 import torch
 from hypothesis import given
@@ -15,14 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from explorer.proxy.data import load_data
+from explorer.record import Evaluation, TrialRecord
 from explorer.scores import SCORES, scores
 from explorer.scores.dss import attention_layers, dss, nuclear
 from explorer.scores.naswot import agreements, log_determinant, naswot
 from explorer.scores.screen import Screen
 from explorer.scores.synflow import synflow
 from explorer.scores.zico import consistency
+from explorer.search.screening import Screened
+from explorer.search.stopping import Decision
 from search_spaces import Architecture, build
 from search_spaces.errors import InputError
+from tests.minis import MINI, Run, refuses
 
 MIXERS = {
     "window": {"kind": "window", "size": 2, "shift": 1, "heads": 2},
@@ -261,3 +268,77 @@ def test_a_screen_does_not_depend_on_the_order_of_what_it_saw(seen: list[tuple[f
 def test_a_share_that_would_screen_everything_is_refused() -> None:
     with pytest.raises(InputError, match=r"share=1: give a share"):
         Screen(share=1)
+
+
+# --- screening a search ---
+
+
+def scored(number: int, score: float | None, **more: object) -> TrialRecord:
+    """The record of a trial of a million MACs with a NASWOT score."""
+    known = {} if score is None else {"naswot": score}
+    evaluation = Evaluation(macs=1_000_000, params=1, activations=1, params_folded=1, scores=known)
+    return TrialRecord(id=str(number), architecture={}, status="stopped", evaluation=evaluation, **more)  # type: ignore[arg-type]
+
+
+def decides(rule: Screened, number: int, score: float | None) -> Decision:
+    evaluation = scored(number, score).evaluation
+    assert evaluation is not None
+    return rule.decide(number, small(), evaluation)
+
+
+def test_what_scores_low_is_not_trained_and_the_reason_says_so() -> None:
+    rule = Screened("naswot")
+    for number in range(20):
+        assert decides(rule, number, -1.0).goes_on  # nothing is known yet
+        rule.learn(number, scored(number, float(number)))
+    assert pickle.loads(pickle.dumps(rule)) == rule  # a cluster asks it elsewhere
+    low = decides(rule, 20, 2.5)
+    assert not low.goes_on
+    assert low.reason == "not trained: naswot 2.5, 15 % of the candidates of like MACs score as low"
+    assert decides(rule, 20, 12.5).goes_on
+    assert not decides(rule, 20, None).goes_on  # two images had one code
+    assert decides(rule, 39, 2.5).goes_on  # one in twenty is trained whatever it scores
+
+
+def test_what_is_not_screened_the_other_rule_decides() -> None:
+    class Refuses:
+        learnt = 0
+
+        def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
+            return Decision(False, 50.0, "hopeless")
+
+        def learn(self, number: int, record: TrialRecord) -> None:
+            self.learnt += 1
+
+    first = Refuses()
+    rule = Screened("naswot", first)
+    assert decides(rule, 0, 5.0).reason == "hopeless"
+    rule.learn(0, scored(0, 5.0))
+    assert first.learnt == 1
+
+
+SCREENED = "search mini.yaml --storage a.db --data digits --epochs 1 --objectives accuracy,macs --stopping none"
+
+
+def test_a_search_records_the_scores_screens_by_them_and_continues_only_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    monkeypatch.setattr("explorer.scores.screen.Screen.hopeless", lambda screen, cost, score: len(screen.seen) == 2)
+    words = SCREENED.split()
+    status, _, err = run(*words, "--screen", "naswot", "--trials", "3")
+    assert status == 0, err
+    study = optuna.load_study(study_name="mini", storage="sqlite:///a.db")
+    records = [trial.user_attrs["vitscape"] for trial in study.get_trials()]
+    assert [record["status"] for record in records] == ["complete", "complete", "stopped"]
+    assert all(record["evaluation"]["scores"]["naswot"] > 0 for record in records)
+    assert records[2]["reason"].startswith("not trained: naswot")
+    assert "train" not in records[2]["evaluation"]["seconds"]
+    data = load_data("digits", 16)
+    for record in records:
+        again = scores(Architecture.from_dict(record["architecture"]), data, seed=0, names=["naswot"])
+        assert again == record["evaluation"]["scores"]
+    assert "screen=naswot, now None" in refuses(run, *words, "--trials", "4")
+    assert "screen=size: no such score" in refuses(run, *words, "--screen", "size")
+    only_macs = ("--objectives", "macs", "--screen", "dss")
+    assert "screen=dss: nothing is trained" in refuses(run, "search", "mini.yaml", *only_macs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
     from explorer.search.resources import Cluster
-    from explorer.search.stopping import Stopping
+    from explorer.search.stopping import Rule, Stopping
     from explorer.setup import Setup
 
 STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
@@ -51,6 +51,7 @@ def search(
     with_presets: bool = False,
     stopping: Stopping | str | None = "auto",
     gating: bool | None = None,
+    screen: str | None = None,
     finalists: int | None = None,
     cluster: Cluster | None = None,
     console: Console | None = None,
@@ -67,7 +68,8 @@ def search(
 
     `stopping` ends trainings early: "front" those that cannot reach the front, "none", or an object of one's own
     (explorer/search/stopping.py); "auto" is "front" where accuracy is one of several objectives. With `gating`, on
-    where `stopping` is "front", what is not expected to reach the front is not trained at all.
+    where `stopping` is "front", what is not expected to reach the front is not trained at all. `screen` names a
+    zero-cost score (explorer/scores): the lowest 30 % by it of the candidates of like MACs are not trained either.
 
     With `finalists` so many of the front, and of what comes next to it, are trained in full afterwards: the whole
     schedule, all images, at their own size. The search then leaves the schedule at 40 %, where the settings do not say.
@@ -114,6 +116,8 @@ def search(
         after = final_stage_told(finalists, asked, settings)
     name = study or space.name
     rule, stopped_by, gates = chosen(stopping, gating, objectives, settings.stop_epoch or settings.epochs)
+    if screen is not None:
+        rule = _screened(screen, rule, objectives)
     console = console or Console(stderr=True)
     with engine(setup, cluster, storage, name, console.print) as (place, setup, run):
         fingerprint = None
@@ -122,7 +126,7 @@ def search(
             dataset = load_data(data, smallest).at_share(settings.data_share, seed)
             space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
             _check_data(space, dataset, settings)
-        work = Work(objectives, data, setup, settings, limits, seed)
+        work = Work(objectives, data, setup, settings, limits, seed, screen)
         plan = Plan(space, work, fingerprint, place, stopped_by, gates)
         opened = open_study(name, storage, plan, make_sampler(sampler, seed))
         if on_open is not None:
@@ -149,6 +153,15 @@ def _check_finalists(finalists: int, objectives: Sequence[str]) -> None:
         raise InputError(f"finalists={finalists}: give at least 1")
     if "accuracy" not in objectives:
         raise InputError(f"finalists={finalists}: nothing is trained without accuracy among the objectives; add it")
+
+
+def _screened(screen: str, rule: Rule | None, objectives: Sequence[str]) -> Rule:
+    from explorer.scores import require_score
+    from explorer.search.screening import Screened
+
+    if "accuracy" not in objectives:
+        raise InputError(f"screen={screen}: nothing is trained without accuracy among the objectives; add it")
+    return Screened(require_score(screen), rule)
 
 
 def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -> None:
