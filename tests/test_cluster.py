@@ -214,6 +214,22 @@ def test_a_rule_stops_trials_that_train(nodes: Any, tmp_path: Path, engine: str)
     assert all(number % 2 for number in front["number"])
 
 
+def test_what_cannot_reach_the_front_is_not_trained_on_a_cluster_either(nodes: Any, tmp_path: Path) -> None:
+    words = ("mini.yaml", "--study", "s", "--storage", "a.db", "--trials", "24", "--sampler", "random")
+    how = ("--data", "digits", "--epochs", "1", "--latency-resource", "target", "--workers", "2")
+    told = ended(on(nodes, *words, *how, cwd=tmp_path))
+    found = records(load_study("s", str(tmp_path / "a.db"))).values()
+    stopped = [one for one in found if one.status == "stopped"]
+    assert sum(one.status == "complete" for one in found) + len(stopped) == 24
+    assert any(one.stopped_after == 0 for one in stopped)
+    for one in stopped:
+        assert one.evaluation is not None
+        assert one.evaluation.latency is not None  # it was timed, where that is done
+        assert len(one.evaluation.accuracy_by_epoch) == one.stopped_after
+        assert one.expected_accuracy is not None
+    assert " 0 stopped early, " in told
+
+
 def test_gpus_of_several_kinds_are_refused_until_one_is_chosen(tmp_path: Path) -> None:
     kinds = ({"accelerator_type:H200": 1}, {"accelerator_type:L4": 1})
     with cluster(*({**NODE, "resources": kind} for kind in kinds)) as made:
