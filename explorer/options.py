@@ -126,7 +126,7 @@ MaxLatency = Annotated[
 MaxMacs = Annotated[str | None, typer.Option(help="Such as 1G.", show_default="none")]
 MaxParams = Annotated[str | None, typer.Option(help="Such as 5M.", show_default="none")]
 MaxMemory = Annotated[str | None, typer.Option(help="Such as 64MiB.", show_default="none")]
-Sampler = Annotated[str, typer.Option(help="tpe, nsga2, nsga3, gp or random.")]
+Sampler = Annotated[str, typer.Option(help="pareto, tpe, nsga2, nsga3, gp or random.")]
 Seed = Annotated[int, whole_option("Of everything random.")]
 WithPresets = Annotated[bool, typer.Option("--with-presets", help="Evaluate the published models in the space first.")]
 StoppingRule = Annotated[

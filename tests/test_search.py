@@ -183,7 +183,7 @@ def test_a_record_that_cannot_be_read_is_told_in_one_line(mini: SearchSpace, fin
         find(mini, trials=2)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp", "random"])
+@pytest.mark.parametrize("sampler", ["pareto", "tpe", "nsga2", "nsga3", "gp", "random"])
 def test_every_sampler_searches_a_conditional_space_with_limits(mini: SearchSpace, sampler: str) -> None:
     study = find(mini, trials=14, objectives=("macs", "params"), sampler=sampler, limits=Limits.parse(macs="90K"))
     frame = results.frame(study)
@@ -466,7 +466,7 @@ def test_hours_end_a_search(mini: SearchSpace) -> None:
         ({"trials": 0}, "trials=0"),
         ({"trials": None}, "trials and hours are both open"),
         ({"hours": -1.0}, "hours=-1.0"),
-        ({"sampler": "annealing"}, "sampler=annealing: not known; use one of tpe"),
+        ({"sampler": "annealing"}, "sampler=annealing: not known; use one of pareto"),
         ({"objectives": ("accuracy", "speed")}, "unknown metric 'speed'"),
         ({"data": "imagenet"}, "imagenet"),
         ({"storage": "nosuch://x"}, "nosuch://x"),

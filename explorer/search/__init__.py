@@ -27,9 +27,9 @@ STORAGE = "runs/vitscape.db"  # a SQLite file in the current folder
 
 def default_sampler(seed: int = 0) -> BaseSampler:
     """The sampler that a search uses where none is named; works in any Optuna study."""
-    from explorer.search.sampler import make_sampler
+    from explorer.search.sampler import DEFAULT, make_sampler
 
-    return make_sampler("tpe", seed)
+    return make_sampler(DEFAULT, seed)
 
 
 def search(
@@ -46,7 +46,7 @@ def search(
     setup: Setup | None = None,
     settings: TrainSettings | None = None,
     limits: Limits | None = None,
-    sampler: str = "tpe",
+    sampler: str = "pareto",
     seed: int = 0,
     with_presets: bool = False,
     stopping: Stopping | str | None = "auto",
@@ -91,6 +91,7 @@ def search(
     from explorer.proxy.data import load_data
     from explorer.proxy.train import TrainSettings
     from explorer.search.attempt import Work
+    from explorer.search.beforehand import SpaceDomain
     from explorer.search.budget import Budget
     from explorer.search.engines import engine
     from explorer.search.finalists import train_finalists, unfinished
@@ -131,8 +132,8 @@ def search(
         opened = open_study(name, storage, plan, make_sampler(sampler, seed))
         if on_open is not None:
             on_open(opened)
-        # a sampler begun again from its seed would repeat its first proposals
-        opened.sampler = make_sampler(sampler, (seed + 1_000_003 * len(opened.get_trials(deepcopy=False))) % 2**32)
+        domain = SpaceDomain(space, objectives, limits)
+        opened.sampler = make_sampler(sampler, seed, domain=domain, begun=len(opened.get_trials(deepcopy=False)))
         presets: list[Any] = []
         if with_presets:
             classes = space.root.leaf("classes").options[0]

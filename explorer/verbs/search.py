@@ -78,7 +78,7 @@ def search(
     max_macs: MaxMacs = None,
     max_params: MaxParams = None,
     max_memory: MaxMemory = None,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = "pareto",
     seed: Seed = 0,
     with_presets: WithPresets = False,
     stopping: StoppingRule = None,
