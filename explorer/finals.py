@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import optuna
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from explorer.record import Record
 from explorer.storage import StorageError
@@ -27,7 +27,7 @@ class Final(Record):
     accuracy: float | None = None  # top-1 on the validation images, %
     accuracy_by_epoch: tuple[float, ...] = ()  # %
     seconds: float = 0.0  # wall time
-    settings: dict[str, Any] = {}  # of the training
+    settings: dict[str, Any] = Field(default_factory=dict)  # of the training
     precision: str = ""  # that it was calculated in
     error: str | None = None  # one line
     traceback: str | None = None

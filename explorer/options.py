@@ -153,9 +153,7 @@ Screen = Annotated[
 ]
 Epochs = Annotated[int, whole_option("Length of the proxy training's schedule.")]
 StopEpoch = Annotated[int | None, whole_option("Epochs of the schedule really run.", "all")]
-Finalists = Annotated[
-    int | None, whole_option("How many of the front are trained in full after the search.", "none")
-]
+Finalists = Annotated[int | None, whole_option("How many of the front are trained in full after the search.", "none")]
 Fidelity = Annotated[
     str | None,
     typer.Option(

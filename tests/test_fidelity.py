@@ -15,9 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from explorer import Setup, evaluate, results, search
+from explorer.evaluate import build_seeded
 from explorer.proxy.data import load_data
 from explorer.proxy.dataset import DataError, Split, as_dataset
-from explorer.proxy.train import TrainSettings, train
+from explorer.proxy.train import TrainSettings, train, train_seed
 from explorer.search.study import StudyMismatch
 from explorer.storage import ATTRIBUTE, study_data
 from search_spaces import Architecture, build, cost, load_space
@@ -125,6 +126,9 @@ def test_a_network_learns_from_smaller_and_fewer_images(architecture: Architectu
     smaller, fewer = accuracies(architecture, image_size=12), accuracies(architecture, data_share=0.4)
     assert len({tuple(found) for found in (full, smaller, fewer)}) == 3
     assert min(smaller[-1], fewer[-1]) > 11  # chance is 10 %
+    own = train_seed(0, architecture.id)  # of the architecture as it is, not of the smaller one
+    network, images = build_seeded(architecture.at_size(12), own), load_data("digits", 12)
+    assert list(train(network, images, SHORT, device="cpu", seed=own).accuracy_by_epoch) == smaller
     assert accuracies(architecture, data_share=0.4) == fewer
     assert accuracies(architecture, data=load_data("digits", 16).at_share(0.4, 0), data_share=0.4) == fewer  # type: ignore[arg-type]
 
