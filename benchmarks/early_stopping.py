@@ -1,6 +1,6 @@
 """What early stopping and gating save of a search's training, and what they lose of its front, on recorded curves.
 
-    python -m benchmarks.early_stopping [--seeds 10] [--budgets 60,120] [--samplers random,tpe] [--workers 1]
+    python -m benchmarks.early_stopping [--seeds 10] [--budgets 60,120] [--samplers random,pareto] [--workers 1]
 
 Searches are run again on a table of networks whose whole learning curves are known (benchmarks/record_curves.py): the
 search's own proposals, records and rules, without training. Each rule's search is compared with the one of the same
@@ -32,6 +32,7 @@ from rich.table import Table
 from explorer.evaluate import count
 from explorer.limits import Limits
 from explorer.record import Conditions, Evaluation, Latency, TrialRecord
+from explorer.search.beforehand import SpaceDomain
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.reach import Reach
 from explorer.search.sampler import make_sampler
@@ -170,7 +171,8 @@ def replay(
     space: SearchSpace, table: dict[str, Known], rule: Rule | None, sampler: str, seed: int, budget: int, workers: int
 ) -> Outcome:
     """What a search finds that trains by a rule, so many candidates in all and so many at a time."""
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler(sampler, seed))
+    chosen = make_sampler(sampler, seed, domain=SpaceDomain(space, OBJECTIVES, Limits()))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=chosen)
     proposals = Proposals(study, space, OBJECTIVES, Limits(), seed, {})
     spent, points, ended, begun = 0.0, [], Counter[str](), 0
     under_way: list[tuple[float, int, Training]] = []  # by the time at which the epoch ends
@@ -266,7 +268,7 @@ def main() -> None:
     options.add_argument("--table", type=Path, default=SPACE.with_suffix(".csv"))
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--budgets", default="60,120")
-    options.add_argument("--samplers", default="random,tpe")
+    options.add_argument("--samplers", default="random,pareto")
     options.add_argument("--workers", type=int, default=1)
     given = options.parse_args()
     optuna.logging.set_verbosity(logging.WARNING)

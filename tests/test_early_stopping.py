@@ -380,12 +380,12 @@ def spoken(**options: Any) -> str:
 
 
 def test_the_seconds_of_training_are_of_the_whole_study_and_overrun_by_one_training(folder: Path) -> None:
-    options: dict[str, Any] = {"storage": "seconds.db", "trials": None, "stopping": "none", "train_seconds": 0.5}
+    options: dict[str, Any] = {"storage": "seconds.db", "trials": None, "stopping": "none", "train_seconds": 1.5}
     text = spoken(**options)
     frame = results.frame(load_study("mini", "seconds.db"))
     spent = frame.loc[frame["status"] == "complete", "train_seconds"]
-    assert spent.sum() >= 0.5 > spent.iloc[:-1].sum()
-    assert "of 0.5 seconds of training are spent: study mini" in text
+    assert spent.sum() >= 1.5 > spent.iloc[:-1].sum()
+    assert "of 1.5 seconds of training are spent: study mini" in text
     spoken(**options)
     assert len(results.frame(load_study("mini", "seconds.db"))) == len(frame)
 
