@@ -24,10 +24,9 @@ from explorer.proxy.train import TrainSettings
 from explorer.reader import Storage
 from explorer.record import TrialRecord
 from explorer.search.finalists import choose
-from explorer.search.session import SearchStopped, sole_searcher
+from explorer.search.session import sole_searcher
 from explorer.status import status_of
 from explorer.storage import ATTRIBUTE, StorageError, load_study
-from search_spaces.errors import InputError
 from search_spaces.space import parse_space
 from tests.minis import MINI, Run, refuses
 from tests.studies import add, evaluation, new_study, table
@@ -248,12 +247,13 @@ def test_a_search_that_is_cheaper_in_its_data_alone_may_run_the_whole_schedule()
     assert [final.settings["data_share"] for final in found.values()] == [1.0]
 
 
-def test_a_study_without_any_complete_trial_has_no_finalists() -> None:
-    said = io.StringIO()
-    with pytest.raises(SearchStopped):
-        find(Console(file=said), settings=TrainSettings(epochs=5, lr=1e30), trials=20)
-    with pytest.raises(InputError, match="accuracy"):
-        find(objectives=("macs",))
+def test_a_study_without_any_complete_trial_has_no_finalists(run: Run) -> None:
+    words = "search mini.yaml --data digits --device cpu --trials 2 --epochs 5 --finalists 2 --max-latency 1us"
+    status, _, err = run(*words.split(), "--time-limit", "0.2", "--storage", "a.db")
+    assert status == 0
+    assert "final stage: no complete trial to train in full" in err
+    told = refuses(run, "front", "--objectives", "final_accuracy,latency", "--storage", "a.db")
+    assert "no finalist was trained in full; vitscape search --finalists does" in told
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------

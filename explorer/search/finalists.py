@@ -114,6 +114,9 @@ def train_finalists(
     else:
         numbers = choose(results.frame(study), plan.objectives, count)
         study.set_user_attr(CHOSEN, {"asked": _asked(count, budget), "numbers": numbers})
+    if not numbers:
+        console.print("final stage: no complete trial to train in full", style="bold", highlight=False)
+        return
     left = _left(study, numbers)
     work = replace(plan.work, objectives=("accuracy",), settings=plan.work.settings.in_full, limits=Limits())
     full = replace(plan, work=work, stopping="none", gating=False)

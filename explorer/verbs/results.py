@@ -32,8 +32,13 @@ def front(
     json: Json = False,
 ) -> None:
     """The Pareto front of a study: accuracy, latency with its spread, how sure it is, architecture."""
+    from explorer.finals import final_accuracies
+    from explorer.metrics import FINAL
+
     loaded = load(study, storage, writable=remeasure)
     names = listed(objectives) if objectives is not None else None
+    if FINAL.name in (names or ()) and not final_accuracies(loaded.user_attrs):
+        raise InputError(f"objectives={objectives}: no finalist was trained in full; vitscape search --finalists does")
     if not remeasure:
         print_front(loaded, as_json=json, objectives=names)
         return
