@@ -123,18 +123,28 @@ def test_it_finds_more_of_the_front_than_random_search_does_in_twice_the_evaluat
     assert np.median(ours) > 0.94
 
 
-def test_what_violates_a_constraint_is_avoided_once_that_is_learned() -> None:
-    study = study_of(stages, 60)
+@pytest.mark.parametrize("pruned", [False, True])
+def test_what_violates_a_constraint_is_avoided_once_that_is_learned(pruned: bool) -> None:
+    def objective(trial: Any) -> tuple[float, float]:
+        values = stages(trial)
+        if pruned and trial.constraints["params"] > 0:  # too large to be trained, say
+            raise optuna.TrialPruned
+        return values
+
+    study = study_of(objective, 60)
     over = [any(value > 0 for value in trial.constraints.values()) for trial in study.trials]
     tight = Problem("tight", BOTH, stages)
     assert len(tight.points) / tight.size < 0.7  # so that chance would violate a third
     assert sum(over[20:]) / 40 < 0.2
 
 
-def test_a_space_of_which_nothing_is_feasible_yet_is_searched_for_what_is() -> None:
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_space_of_which_nothing_is_feasible_yet_is_searched_for_what_is(pruned: bool) -> None:
     def objective(trial: Any) -> tuple[float, float]:
         xs = [trial.suggest_int(f"x{i}", 0, 9) for i in range(4)]
         trial.set_constraint("sum", sum(xs) - 3.0)  # 35 of 10,000
+        if pruned and sum(xs) > 3:
+            raise optuna.TrialPruned
         return float(xs[0]), float(xs[1])
 
     study = study_of(objective, 60, ("maximize", "maximize"))

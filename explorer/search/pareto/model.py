@@ -15,8 +15,9 @@ from explorer.search.pareto.columns import Array
 from explorer.search.pareto.domain import Facts, Point
 from explorer.search.pareto.history import History, Row
 from explorer.search.pareto.support import support
-from explorer.search.pareto.surrogate import Geometry, Points, Process, Shape, explained, fit
+from explorer.search.pareto.surrogate import Geometry, Process, Shape, explained, fit
 
+CONSTRAINED = 80  # trials that constraints did not let come to their objectives: the latest of them are learned from
 FIT_AGAIN = 1.15  # the shapes are chosen anew when there are so many times more points
 
 
@@ -39,7 +40,7 @@ class Model:
 
     def front(self) -> list[Point]:
         """The points of the front; where nothing is feasible, those that violate the constraints least."""
-        rows = [row for row in self.history.rows if row.values is not None]
+        rows = self.history.rows
         feasible = [row for row in rows if row.feasible]
         if feasible:
             values = np.array([row.values for row in feasible])
@@ -68,11 +69,14 @@ class Model:
             found, facts = [found[i] for i in allowed], [facts[i] for i in allowed]
         every = [row for row in history.rows if row.values is not None]
         rows = support(every)
-        fitted = self._shapes(every)
-        places = _Places(history, fitted, rows, under_way, found, facts)
+        others = [row for row in history.rows if row.values is None][-CONSTRAINED:]
+        places = _Places(history, self._shapes(), rows + others, under_way, found, facts)
+        chance = self._feasible(places, rows + others, facts)
+        feasible = np.array([row.values for row in every if row.feasible])  # (trials, objectives)
+        if not len(feasible):
+            return found[int(np.argmax(chance))]
 
-        seen = np.array([row.values for row in every])  # (trials, objectives)
-        values = np.array([row.values for row in rows])
+        seen, values = np.array([row.values for row in every]), np.array([row.values for row in rows])
         scales = [Scale(seen[:, j]) for j in range(seen.shape[1])]
         means, deviations, fantasies = [], [], []
         for j, scale in enumerate(scales):
@@ -83,10 +87,6 @@ class Model:
             means.append(np.where(exact, scale.model(history.signs[j] * np.where(exact, told, 0.0)), mean))
             deviations.append(np.where(exact, 1e-9, deviation))
             fantasies.append(scale.linear(fantasy))
-        chance = self._feasible(places, rows, facts)
-        feasible = seen[[row.feasible for row in every]]
-        if not len(feasible):
-            return found[int(np.argmax(chance))]
         linear = np.stack([scale.linear(scale.model(feasible[:, j])) for j, scale in enumerate(scales)], axis=1)
         front = np.concatenate([linear[nondominated(linear)], np.stack(fantasies, axis=1)])
         gain = expected_improvement(np.stack(means, axis=1), np.stack(deviations, axis=1), scales, front, linear, rng)
@@ -108,10 +108,10 @@ class Model:
             chance *= np.where(np.isfinite(told), told <= 0, ndtr(-mean / deviation))
         return chance
 
-    def _shapes(self, every: list[Row]) -> Fitted:
+    def _shapes(self) -> Fitted:
         """The shapes of all processes, chosen from as many of the first trials as were there when they were due."""
-        step = math.floor(math.log(len(every)) / math.log(FIT_AGAIN))
-        rows = every[: math.ceil(FIT_AGAIN**step)]
+        step = math.floor(math.log(len(self.history.rows)) / math.log(FIT_AGAIN))
+        rows = self.history.rows[: math.ceil(FIT_AGAIN**step)]
         numbers = tuple(row.number for row in rows)
         if self._fitted is None or self._fitted.numbers != numbers:
             self._fitted = self._fit(rows, numbers)
@@ -119,15 +119,18 @@ class Model:
 
     def _fit(self, rows: list[Row], numbers: tuple[int, ...]) -> Fitted:
         table = self.history.columns.table([row.levels for row in rows])
-        points: Points = (table.indicators(), scaled([row.facts for row in rows]))
-        geometry, shapes = Geometry(table.distances), {}
-        values = np.array([row.values for row in rows])
-        goals = {f"objective {j}": Scale(y).model(y) for j, y in enumerate(values.T)}
+        x, f = table.indicators(), scaled([row.facts for row in rows])
+        valued = np.array([row.values is not None for row in rows])
+        values = np.array([row.values for row in rows if row.values is not None])
+        goals = {f"objective {j}": (valued, Scale(y).model(y)) for j, y in enumerate(values.T)}
         for name in sorted({name for row in rows for name in row.constraints}):
-            goals[f"constraint {name}"] = squeezed(np.array([row.constraints.get(name, 0.0) for row in rows]))
-        for name, y in goals.items():
-            shapes[name] = fit(geometry, points, explained(table.levels, points[1], y), y)
-        return Fitted(numbers, shapes, table.names, points[1].shape[1])
+            violations = squeezed(np.array([row.constraints.get(name, 0.0) for row in rows]))
+            goals[f"constraint {name}"] = np.full(len(rows), True), violations
+        shapes, geometry = {}, Geometry(table.distances)
+        for name, (known, y) in goals.items():
+            shares = explained(table.levels[known], f[known], y)
+            shapes[name] = fit(geometry, (x[known], f[known]), shares, y)
+        return Fitted(numbers, shapes, table.names, f.shape[1])
 
 
 class _Places:
@@ -151,15 +154,16 @@ class _Places:
         self.known, self.pending, self.asked = (x[:n], f[:n]), (x[n:m], f[n:m]), (x[m:], f[m:])
 
     def process(self, name: str, y: Array) -> tuple[Process, Array]:
-        """The process given y and, at the points under way, what it expects there; and that."""
+        """The process given y of the first rows and, at the points under way, what it expects there; and that."""
         shape = self._shape(name, self.known[1].shape[1])
-        process = Process(self.geometry, self.known, y, shape)
+        known = (self.known[0][: len(y)], self.known[1][: len(y)])
+        process = Process(self.geometry, known, y, shape)
         if not len(self.pending[0]):
             return process, np.zeros(0)
         expected, _ = process.predict(self.pending)
         both = (
-            np.concatenate([self.known[0], self.pending[0]]),
-            np.concatenate([self.known[1], self.pending[1]]),
+            np.concatenate([known[0], self.pending[0]]),
+            np.concatenate([known[1], self.pending[1]]),
         )
         return Process(self.geometry, both, np.concatenate([y, expected]), shape), expected
 

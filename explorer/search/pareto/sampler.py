@@ -21,6 +21,7 @@ from explorer.search.pareto.proposals import Candidates
 from explorer.search.pareto.tree import path_of
 
 START = 10  # points spread over the space before anything is modelled
+LEAST = 3  # of them that have ended
 SPREAD_OF = 24  # random points among which one is chosen that is far from all that are known
 CANDIDATES = 160
 LOCAL = 0.1  # share of proposals that are a member of the front with one choice changed, by chance
@@ -110,8 +111,7 @@ class ParetoSampler(BaseSampler):
 
     def _plan(self, history: History, model: Model, under_way: list[Point], rng: np.random.Generator) -> Point:
         candidates = Candidates(history, self.domain, self._column_of, rng)
-        rows = [row for row in history.rows if row.values is not None]
-        if len(rows) + len(under_way) < START or len(rows) < 3:
+        if len(history.rows) + len(under_way) < START or len(history.rows) < LEAST:
             return _apart(model, candidates.random(SPREAD_OF), under_way)
         members = model.front()
         if rng.random() < LOCAL:
