@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from benchmarks.policy_problems import Direction, Problem, problems, stages, stages_3, table, volumes
+from benchmarks.policy_problems import OPERATIONS, Direction, Problem, problems, stages, stages_3, table, volumes
 from explorer import Limits, results, search
 from explorer.search import default_sampler
+from explorer.search.beforehand import SpaceDomain
 from explorer.search.pareto import ParetoSampler
-from search_spaces.space import parse_space
+from search_spaces import cost
+from search_spaces.space import load_space, parse_space
 from tests.minis import MINI
 
 Objective = Callable[[Any], Any]
@@ -182,6 +184,104 @@ def test_an_interrupted_trial_that_is_enqueued_again_changes_no_later_proposal()
     assert [one for one in asked(study) if one != tuple(lost.params.items())] == asked(whole)[:20] + asked(whole)[21:]
 
 
+@pytest.mark.parametrize("at", [4, 20])
+@pytest.mark.parametrize("parameters", [0, 1, 3])
+def test_a_trial_that_is_killed_while_it_is_asked_changes_no_later_proposal(at: int, parameters: int) -> None:
+    whole = study_of(table, 26)
+    study = study_of(table, at)
+    killed = study.ask()
+    point = study._storage.get_trial(killed._trial_id).system_attrs["pareto:plan"]["point"]
+    for i in range(parameters):
+        killed.suggest_categorical(f"edge_{i}", OPERATIONS)
+    study.tell(killed, state=TrialState.FAIL)
+    study.enqueue_trial({name: OPERATIONS[int(value)] for name, value in point.items()})  # as `vitscape search` does
+    study.optimize(table, n_trials=26 - at)
+    assert asked(study)[at + 1 :] == asked(whole)[at:]
+
+
+def bounded(trial: Any) -> tuple[float, float]:
+    """A range that depends on another parameter."""
+    p = trial.suggest_int("p", 1, 9)
+    q = trial.suggest_int("q", 0, p)
+    return float(p + q), float(q * p)
+
+
+def renamed(trial: Any) -> tuple[float, float]:
+    """One name with other values in each branch, ints and steps."""
+    if trial.suggest_categorical("kind", ("a", "b")) == "a":
+        return trial.suggest_int("n", 0, 5) + 0.5, trial.suggest_float("share", 0, 1, step=0.2)
+    return trial.suggest_int("n", 20, 26) / 10, trial.suggest_float("share", 2, 2.75, step=0.25)
+
+
+@pytest.mark.parametrize(("objective", "points"), [(bounded, 54), (renamed, 6 * 6 + 7 * 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_ranges_may_depend_on_what_was_chosen_before(objective: Objective, points: int, seed: int) -> None:
+    study = study_of(objective, points, sampler=default_sampler(seed=seed))
+    assert len(set(asked(study))) == points
+
+
+def test_a_trial_that_is_enqueued_with_some_parameters_gets_new_ones_for_the_rest() -> None:
+    study = study_of(small, 12)
+    for width in (8, 16, 32, 64):
+        study.enqueue_trial({"kind": "c", "width": width})
+    study.enqueue_trial({"kind": "a"})
+    known = set(asked(study)[:12])
+    study.sampler = default_sampler(seed=9)  # another, which has read nothing yet
+    study.optimize(small, n_trials=5)
+    assert study.trials[16].params["kind"] == "a"
+    assert tuple(study.trials[16].params.items()) not in known or len({one for one in known if one[0][1] == "a"}) == 6
+
+
+def test_a_trial_that_failed_before_all_was_asked_closes_nothing_behind_it() -> None:
+    study = optuna.create_study(directions=BOTH, sampler=default_sampler(seed=0))
+
+    def grid(trial: Any) -> tuple[float, float]:
+        a = trial.suggest_int("a", 0, 3)
+        if trial.number == 5:
+            raise ValueError("lost")
+        return float(a), float(trial.suggest_int("b", 0, 3))
+
+    study.optimize(grid, n_trials=17, catch=(ValueError,))
+    assert len({one for one in asked(study) if len(one) == 2}) == 16
+
+
+def test_steps_of_a_float_are_told_apart_however_they_are_rounded() -> None:
+    study = optuna.create_study(directions=BOTH, sampler=default_sampler(seed=0))
+    for i in range(11):
+        study.enqueue_trial({"a": i / 10, "b": 1})
+
+    def grid(trial: Any) -> tuple[float, float]:
+        a, b = trial.suggest_float("a", 0, 1, step=0.1), trial.suggest_int("b", 0, 3)
+        return a * b, a - b
+
+    study.optimize(grid, n_trials=44)
+    assert len({(round(10 * trial.params["a"]), trial.params["b"]) for trial in study.trials}) == 44
+
+
+def test_what_others_have_written_amiss_stops_nobody() -> None:
+    study = study_of(small, 11)
+    odd = study.ask()
+    small(odd)
+    odd.set_user_attr("expected_values", [None, "much"])
+    study.tell(odd, state=TrialState.PRUNED)
+    study.enqueue_trial({"kind": "zzz"})  # of another space; whoever is given it will refuse it
+    waiting = study.trials[-1]
+    for _ in range(3):
+        trial = study._storage.create_new_trial(study._study_id)  # asked beside the queue
+        study.sampler.before_trial(study, study._storage.get_trial(trial))
+    assert study.trials[-4].number == waiting.number
+
+
+def test_an_infinite_violation_of_a_constraint_is_a_violation() -> None:
+    def objective(trial: Any) -> tuple[float, float]:
+        a, b = trial.suggest_int("a", 0, 9), trial.suggest_int("b", 0, 9)
+        trial.set_constraint("c", float("inf") if a < 5 else -1.0)
+        return float(a), float(b)
+
+    study = study_of(objective, 40, ("minimize", "maximize"))
+    assert np.mean([trial.params["a"] < 5 for trial in study.trials[12:]]) < 0.25
+
+
 def test_many_that_ask_at_once_get_different_points() -> None:
     study = study_of(table, 15)
     under_way = [study.ask() for _ in range(16)]  # none has been asked for a parameter yet
@@ -257,9 +357,29 @@ def test_values_that_are_infinite_or_huge_do_no_harm() -> None:
     assert len(set(asked(study))) == 40
 
 
+@given(st.integers(0, 2**32), st.sampled_from(["tiny_32", "hybrid_224"]))
+@settings(max_examples=30, deadline=None)
+def test_what_the_sampler_is_told_of_a_space_is_what_a_trial_is_asked(seed: int, name: str) -> None:
+    space, rng = load_space(name), np.random.default_rng(seed)
+    domain = SpaceDomain(space, ("accuracy", "macs"), Limits.parse(params="2M"))
+    point = domain.complete({"stages.0.mixer": "window", "stages.0.width": 17, "stages.0.depth": 2}, rng)
+    study = optuna.create_study(directions=BOTH)
+    study.enqueue_trial(point.params)
+    trial = study.ask()
+    architecture = space.suggest(trial)  # raises where a value is none of its parameter's
+    frozen = study.trials[0]
+    assert list(frozen.params) == list(point.values)
+    assert frozen.distributions == point.distributions
+    assert str(architecture.stages[0].mixer.kind) == "window"
+    assert architecture.stages[0].depth == 2
+    facts, counts = domain.facts(point.params), cost(architecture)
+    assert list(facts.values) == [None, counts.macs]
+    assert facts.constraints == {"params": pytest.approx(counts.params / 2e6 - 1)}
+
+
 def test_a_search_proposes_nothing_over_a_limit_that_is_known_in_closed_form(tmp_path: Path) -> None:
     space = parse_space(MINI)
-    macs = sorted(one.macs for one in map(_counts, _every(space)))
+    macs = sorted(cost(one).macs for one in _every(space))
     study = search(
         space,
         storage=str(tmp_path / "a.db"),
@@ -305,9 +425,3 @@ def _every(space: Any) -> list[Any]:
         one = space.sample(rng)
         found[one.id] = one
     return list(found.values())
-
-
-def _counts(architecture: Any) -> Any:
-    from search_spaces import cost
-
-    return cost(architecture)

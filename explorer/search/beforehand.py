@@ -35,21 +35,20 @@ class SpaceDomain:
         """The place of a choice: "stages.1.mixer.window.heads" of "stages.1.mixer.window.heads[3|6]"."""
         return name.split("[")[0]
 
-    def complete(self, wanted: Wanted, rng: np.random.Generator) -> tuple[Point, dict[str, BaseDistribution]]:
+    def complete(self, wanted: Wanted, rng: np.random.Generator) -> Point:
         """The point with what is wanted, or the nearest possible to it, and chance for what is not mentioned."""
         params: dict[str, Value] = {}
-        point: Point = {}
-        distributions: dict[str, BaseDistribution] = {}
+        point = Point({}, {})
 
         def decide(name: str, options: tuple[Value, ...], leaf: Leaf | None) -> Value:
             value = _near(wanted.get(self.column(name), _ANY), options, rng)
             distribution = self._distribution(name, options, leaf)
-            params[name], distributions[name] = value, distribution
-            point[name] = distribution.to_internal_repr(value)
+            params[name], point.distributions[name] = value, distribution
+            point.values[name] = distribution.to_internal_repr(value)
             return value
 
         self._note(params, self.space.compose(decide))
-        return point, distributions
+        return point
 
     def facts(self, params: Mapping[str, Any]) -> Facts:
         """Objectives and limits known in closed form, and the logarithms of MACs, parameters and activations.

@@ -38,10 +38,10 @@ class Columns:
         self.levels: list[Level] = []
         self._numbers: dict[tuple[str, str], int] = {}  # (column, label) -> place in levels
 
-    def row(self, point: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> Levels:
-        """The levels of a point."""
+    def row(self, values: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> Levels:
+        """The levels of a point's values."""
         found = {}
-        for name, value in point.items():
+        for name, value in values.items():
             column, level = self.column_of(name), _level(distributions[name], value)
             number = self._numbers.setdefault((column, level.label), len(self.levels))
             if number == len(self.levels):
@@ -88,14 +88,24 @@ class Table(NamedTuple):
 def _level(distribution: BaseDistribution, value: float) -> Level:
     if isinstance(distribution, CategoricalDistribution):
         choice = distribution.choices[int(value)]
-        number = isinstance(choice, int | float) and not isinstance(choice, bool)
-        return Level(f"{type(choice).__name__} {choice!r}", float(choice) if number else None)  # type: ignore[arg-type]
+        return Level(f"{type(choice).__name__} {choice!r}", _place(choice))
     if count(distribution) <= MOST_LEVELS:
         return Level(f"int {external(distribution, value)!r}", value)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     low, high, at = (_scaled(distribution, v) for v in (distribution.low, distribution.high, value))
     part = min(int((at - low) / (high - low) * BINS), BINS - 1)
     return Level(f"bin {part}", low + (part + 0.5) / BINS * (high - low))
+
+
+def _place(choice: Any) -> float | None:
+    """Where a choice is on a scale of numbers; None where it is none."""
+    if not isinstance(choice, int | float) or isinstance(choice, bool):
+        return None
+    try:
+        place = float(choice)
+    except OverflowError:
+        return None
+    return place if math.isfinite(place) else None
 
 
 def _distances(places: list[float | None]) -> Array:

@@ -1,11 +1,8 @@
-"""Where points come from: from what trials were asked, or from a space that is known beforehand.
-
-A point is its decisions, {parameter: value as Optuna stores it}, in the order in which a trial makes them.
-"""
+"""Where points come from: from what trials were asked, or from a space that is known beforehand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -14,10 +11,32 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from explorer.search.pareto.tree import Decision, Node, Tree, count, external, left
 
-Point: TypeAlias = dict[str, float]
+Key: TypeAlias = frozenset[tuple[str, float]]
 Wanted: TypeAlias = Mapping[str, Any]  # by column: the value as a trial sees it
 
 STEP = 0.15  # of a continuous parameter, in parts of its range
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Decisions in the order in which a trial makes them, and what each was chosen from."""
+
+    values: dict[str, float]  # by parameter, as Optuna stores them
+    distributions: dict[str, BaseDistribution]
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other points."""
+        return frozenset(self.values.items())
+
+    def seen(self, name: str) -> Any:
+        """A value as a trial sees it."""
+        return external(self.distributions[name], self.values[name])
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All values as a trial sees them."""
+        return {name: self.seen(name) for name in self.values}
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,7 @@ class Domain(Protocol):
     def column(self, name: str) -> str:
         """What a parameter is a choice of: several parameters may be one choice under several conditions."""
 
-    def complete(self, wanted: Wanted, rng: np.random.Generator) -> tuple[Point, dict[str, BaseDistribution]]:
+    def complete(self, wanted: Wanted, rng: np.random.Generator) -> Point:
         """The point that has what is wanted as far as that is possible together, and something for all the rest."""
 
     def facts(self, params: Mapping[str, Any]) -> Facts:
@@ -45,23 +64,20 @@ class Domain(Protocol):
 class Learned:
     """The space as far as trials have shown it."""
 
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
+    def __init__(self, tree: Tree, column: Callable[[str], str]) -> None:
+        self.tree, self.column = tree, column
 
-    def complete(
-        self, wanted: Wanted, rng: np.random.Generator, column: Any
-    ) -> tuple[Point, dict[str, BaseDistribution]]:
+    def complete(self, wanted: Wanted, rng: np.random.Generator) -> Point:
         """The point that follows what is wanted wherever that leads to something new, and chance elsewhere."""
         node: Node | None = self.tree.root
         last: Decision | None = None
-        point: Point = {}
-        distributions: dict[str, BaseDistribution] = {}
-        while (question := self.tree.next(node, last)) is not None and question[0] not in point:
+        point = Point({}, {})
+        while (question := self.tree.next(node, last)) is not None and question[0] not in point.values:
             name, distribution = question
-            value = choose(node, distribution, wanted.get(column(name), ABSENT), rng)
-            point[name], distributions[name] = value, distribution
+            value = choose(node, distribution, wanted.get(self.column(name), ABSENT), rng)
+            point.values[name], point.distributions[name] = value, distribution
             node, last = (None if node is None else node.children.get(value)), (name, value)
-        return point, distributions
+        return point
 
 
 class _Absent:
@@ -74,13 +90,11 @@ ABSENT = _Absent()
 def choose(node: Node | None, distribution: BaseDistribution, wanted: Any, rng: np.random.Generator) -> float:
     """The value wanted where that leads to something new, else one that does, near it where there is a scale."""
     values = left(node, distribution)
-    target = _internal(distribution, wanted)
-    if values is None:  # too many to list
+    target = internal(distribution, wanted)
+    if not values:  # too many to list, or all that lies behind is known
         return target if target is not None else draw(distribution, rng)
     if target is not None and target in values:
         return target
-    if not values:  # all that lies behind is known
-        return target if target is not None else draw(distribution, rng)
     if target is not None and len(values) > 1 and not isinstance(distribution, CategoricalDistribution):
         near = sorted(values, key=lambda value: abs(value - target))
         return near[int(rng.integers(min(2, len(near))))]
@@ -110,38 +124,31 @@ def moved(distribution: BaseDistribution, value: float, rng: np.random.Generator
     size = int(count(distribution))
     if size < 2:
         return value
-    scale = not isinstance(distribution, CategoricalDistribution) or all(
-        isinstance(choice, int | float) and not isinstance(choice, bool) for choice in distribution.choices
-    )
     if isinstance(distribution, CategoricalDistribution):
-        low, step = 0.0, 1.0
+        numbers = [isinstance(choice, int | float) and not isinstance(choice, bool) for choice in distribution.choices]
+        scale, low, step = all(numbers), 0.0, 1.0
     else:
         assert isinstance(distribution, IntDistribution | FloatDistribution)
-        low, step = float(distribution.low), float(distribution.step or 1)
+        scale, low, step = True, float(distribution.low), float(distribution.step or 1)
     index = round((value - low) / step)
-    if scale and rng.random() < 0.5:
-        near = [i for i in (index - 1, index + 1) if 0 <= i < size]
+    near = [i for i in (index - 1, index + 1) if 0 <= i < size]
+    if scale and near and rng.random() < 0.5:
         return low + step * near[int(rng.integers(len(near)))]
     other = int(rng.integers(size - 1))
     return low + step * (other + (other >= index))
 
 
-def seen(distribution: BaseDistribution, value: float) -> Any:
-    """The value as a trial sees it."""
-    return external(distribution, value)
-
-
-def _internal(distribution: BaseDistribution, wanted: Any) -> float | None:
+def internal(distribution: BaseDistribution, wanted: Any) -> float | None:
     """A value as Optuna stores it; None where the distribution does not have it."""
     if wanted is ABSENT:
         return None
     try:
         value = distribution.to_internal_repr(wanted)
-    except (ValueError, TypeError):
+        if isinstance(distribution, CategoricalDistribution):  # 1 == True in Python, not here
+            return value if type(distribution.choices[int(value)]) is type(wanted) else None
+        return value if distribution._contains(value) else None
+    except (ValueError, TypeError, OverflowError):
         return None
-    if isinstance(distribution, CategoricalDistribution):  # 1 == True in Python, not here
-        return value if type(distribution.choices[int(value)]) is type(wanted) else None
-    return value if distribution._contains(value) else None
 
 
 def _onto_grid(distribution: IntDistribution | FloatDistribution, value: float) -> float:

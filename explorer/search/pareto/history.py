@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -14,13 +14,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from explorer.search.pareto.columns import Columns, Levels
-from explorer.search.pareto.domain import Domain, Facts, Point
-from explorer.search.pareto.tree import Tree, path_of
-
-Key: TypeAlias = frozenset[tuple[str, float]]
+from explorer.search.pareto.domain import Domain, Facts, Key, Point, internal
+from explorer.search.pareto.tree import Path, Tree, path_of
 
 EXPECTED = "expected_values"  # user attribute of a pruned trial: what its objectives would likely have been
-PLAN = "pareto:plan"  # system attribute of a trial: {"turn": proposals before it, "point": what it is meant to answer}
+PLAN = "pareto:plan"  # system attribute of a trial: what its sampler means to answer
+FIXED = "fixed_params"  # Optuna's, of a trial that was enqueued
 
 
 @dataclass
@@ -50,8 +49,10 @@ class History:
     rows: list[Row] = field(default_factory=list)  # in the order of the trials' numbers
     constraints: set[str] = field(default_factory=set)  # their names
     taken: set[Key] = field(default_factory=set)
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)  # the latest of each parameter
     finished: set[int] = field(default_factory=set)  # trials, by number
+    _distributions: dict[str, BaseDistribution] = field(default_factory=dict)  # that trials were last asked for
+    # of failed trials that may not have made all their decisions: those made, and whether more were planned
+    _failed: list[tuple[Path, bool]] = field(default_factory=list)
 
     @classmethod
     def of(cls, study: optuna.Study, domain: Domain | None, column_of: Callable[[str], str]) -> History:
@@ -61,71 +62,93 @@ class History:
 
     def read(self, trials: Sequence[FrozenTrial], asking: int) -> list[Point]:
         """Reads what is new; the points of the trials under way or enqueued, but for the one that is asking."""
-        under_way = []
-        for trial in trials:
-            if trial.number in self.finished or trial.number == asking:
-                continue
+        self.tree.release()
+        others = [trial for trial in trials if trial.number != asking and trial.number not in self.finished]
+        for trial in others:
             if trial.state.is_finished():
                 self.finished.add(trial.number)
                 self._learn(trial)
-            elif (point := self._intended(trial)) is not None:
-                under_way.append(point)
-        return under_way
-
-    def take(self, point: Point, distributions: dict[str, BaseDistribution]) -> None:
-        """Takes in the parameters of a point."""
-        for name in point:
-            self.distributions[name] = distributions[name]
+        failed, self._failed = self._failed, []
+        for path, more in failed:
+            self._fail(path, more)
+        under_way = [self._intended(trial) for trial in others if not trial.state.is_finished()]
+        return [point for point in under_way if point is not None]
 
     def levels(self, point: Point) -> Levels:
         """The levels of a point."""
-        return self.columns.row(point, self.distributions)
+        return self.columns.row(point.values, point.distributions)
 
     def facts(self, point: Point) -> Facts:
         """What is known of a point for nothing."""
         if self.domain is None:
             return Facts()
-        return self.domain.facts({n: self.distributions[n].to_external_repr(v) for n, v in point.items()})
-
-    def _learn(self, trial: FrozenTrial) -> None:
-        path = path_of(trial)
-        self.tree.add(path, ended=trial.state != TrialState.FAIL)
-        point = {name: value for name, value, _ in path}
-        self.take(point, dict(trial.distributions))
-        self.taken.add(frozenset(point.items()))
-        values = self._values(trial)
-        constraints = {name: float(v) for name, v in trial.constraints.items() if math.isfinite(v)}
-        if not point or (values is None and not any(v > 0 for v in constraints.values())):
-            return
-        levels = self.levels(point)
-        row = Row(trial.number, point, levels, values, constraints, self._facts_of(point))
-        self.constraints |= constraints.keys()
-        insort(self.rows, row, key=lambda one: one.number)
-
-    def _facts_of(self, point: Point) -> Facts:
         try:
-            return self.facts(point)
+            return self.domain.facts(point.params)
         except (ValueError, KeyError):  # of a trial that is none of the space's
             return Facts()
 
+    def _learn(self, trial: FrozenTrial) -> None:
+        path = path_of(trial)
+        point = Point({name: value for name, value, _ in path}, {name: d for name, _, d in path})
+        self._distributions |= point.distributions
+        self.taken.add(point.key)
+        if trial.state == TrialState.FAIL:
+            planned = trial.system_attrs.get(PLAN, {}).get("point", {})
+            self._failed.append((path, bool(planned.keys() - point.values.keys())))
+        else:
+            self.tree.add(path)
+        values = self._values(trial)
+        constraints = {name: float(value) for name, value in trial.constraints.items() if not math.isnan(value)}
+        if not path or (values is None and not any(value > 0 for value in constraints.values())):
+            return
+        self.constraints |= constraints.keys()
+        row = Row(trial.number, point, self.levels(point), values, constraints, self.facts(point))
+        insort(self.rows, row, key=lambda one: one.number)
+
+    def _fail(self, path: Path, more: bool) -> None:
+        """Closes the way of a failed trial, unless it failed while it was asked.
+
+        That is told by what others did after its last decision, or one like it. As long as there is none the way is
+        kept closed.
+        """
+        if not path:
+            return
+        ended, went_on = self.tree.followed(path)
+        if ended and not (went_on and more):
+            self.tree.add(path)
+            return
+        self._failed.append((path, more))
+        if not went_on:
+            self.tree.hold(path)
+
     def _values(self, trial: FrozenTrial) -> tuple[float, ...] | None:
-        found = trial.values if trial.state == TrialState.COMPLETE else trial.user_attrs.get(EXPECTED)
-        if found is None or trial.state == TrialState.FAIL or len(found) != len(self.signs):
+        found: Any = trial.values if trial.state == TrialState.COMPLETE else trial.user_attrs.get(EXPECTED)
+        if trial.state == TrialState.FAIL or not isinstance(found, list | tuple) or len(found) != len(self.signs):
             return None
-        values = tuple(sign * float(value) for sign, value in zip(self.signs, found, strict=True))
+        try:
+            values = tuple(sign * float(value) for sign, value in zip(self.signs, found, strict=True))
+        except (TypeError, ValueError, OverflowError):
+            return None
         return values if all(map(math.isfinite, values)) else None
 
     def _intended(self, trial: FrozenTrial) -> Point | None:
         """The point of a trial that has not ended: what it was asked, and what it is meant to answer to the rest."""
         path = path_of(trial)
-        if trial.state == TrialState.RUNNING and path:
-            self.tree.add(path, ended=False)
-        self.take({name: value for name, value, _ in path}, dict(trial.distributions))
-        point: Point = dict(trial.system_attrs.get(PLAN, {}).get("point", {}))
-        for name, value in trial.system_attrs.get("fixed_params", {}).items():
-            if name in self.distributions and name not in point:
-                point[name] = self.distributions[name].to_internal_repr(value)
-        point |= {name: value for name, value, _ in path}
-        known = {name: value for name, value in point.items() if name in self.distributions}
-        self.taken.add(frozenset(known.items()))
-        return known or None
+        asked = {name: value for name, value, _ in path}
+        self._distributions |= trial.distributions
+        planned = self._stored(trial.system_attrs.get(PLAN, {}).get("point", {}), trial.system_attrs.get(FIXED, {}))
+        if not planned.keys() - asked.keys():
+            self.tree.hold(path)
+        values = planned | asked
+        self.taken.add(frozenset(values.items()))
+        known = {name: value for name, value in values.items() if name in self._distributions}
+        known = {name: value for name, value in known.items() if self._distributions[name]._contains(value)}
+        return Point(known, {name: self._distributions[name] for name in known}) if known else None
+
+    def _stored(self, planned: Mapping[str, float], fixed: Mapping[str, Any]) -> dict[str, float]:
+        """What is planned, and what is fixed as far as it can be told how Optuna will store it."""
+        found = dict(planned)
+        for name, value in fixed.items():
+            if name in self._distributions and (stored := internal(self._distributions[name], value)) is not None:
+                found[name] = stored
+        return found

@@ -18,6 +18,7 @@ from explorer.search.pareto.support import support
 from explorer.search.pareto.surrogate import Geometry, Process, Shape, explained, fit
 
 CONSTRAINED = 80  # trials that constraints did not let come to their objectives: the latest of them are learned from
+MOST = 1e9  # of a constraint's values: farther ones, and infinite ones, are taken for as much
 FIT_AGAIN = 1.15  # the shapes are chosen anew when there are so many times more points
 
 
@@ -179,6 +180,7 @@ class _Places:
 
 def squeezed(values: Array) -> Array:
     """Values of a constraint with far ones drawn near, 0 staying 0."""
+    values = np.clip(values, -MOST, MOST)
     unit = float(np.median(np.abs(values))) or float(np.std(values)) or 1.0
     return np.arcsinh(values / unit)
 

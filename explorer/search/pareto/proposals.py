@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 
-from explorer.search.pareto.domain import Domain, Learned, Point, moved, seen
+from explorer.search.pareto.domain import Key, Learned, Point, internal, moved
 from explorer.search.pareto.history import History
+from explorer.search.pareto.tree import external
 
 CHANGES = (1, 1, 1, 2, 2, 3)  # how many choices of a member are changed, each as likely
 MIXED, RANDOM = 0.2, 0.15  # shares of candidates; the rest are members changed
 
 Rng = np.random.Generator
+Wanted = dict[str, Any]  # by column
 
 
 class Candidates:
-    """New points for a study, found by chance."""
+    """New points for a study, found by chance; all of them with the parameters that are `fixed`."""
 
-    def __init__(self, history: History, domain: Domain | None, column_of: Callable[[str], str], rng: Rng) -> None:
-        self.history, self.domain, self.column_of, self.rng = history, domain, column_of, rng
-        self.learned = Learned(history.tree)
+    def __init__(self, history: History, fixed: Mapping[str, Any], rng: Rng) -> None:
+        self.history, self.fixed, self.rng = history, fixed, rng
+        self.column = history.columns.column_of
+        self.space = history.domain or Learned(history.tree, self.column)
 
     def random(self, count: int) -> list[Point]:
         """Random points."""
@@ -31,14 +33,13 @@ class Candidates:
     def near(self, members: list[Point], count: int) -> list[Point]:
         """Members changed in a few choices, mixtures of two, and a few random points."""
 
-        def wanted() -> dict[str, Any]:
+        def wanted() -> Wanted:
             kind = self.rng.random()
             if kind < RANDOM or not members:
                 return {}
             one = members[int(self.rng.integers(len(members)))]
             if kind < RANDOM + MIXED and len(members) > 1:
-                other = members[int(self.rng.integers(len(members)))]
-                return self._mixed(one, other)
+                return self._mixed(one, members[int(self.rng.integers(len(members)))])
             return self._changed(one, CHANGES[int(self.rng.integers(len(CHANGES)))])
 
         return self._distinct(count, wanted)
@@ -47,34 +48,37 @@ class Candidates:
         """Points that differ from a member in one choice."""
         return self._distinct(8, lambda: self._changed(member, 1))
 
-    def _distinct(self, count: int, wanted: Callable[[], dict[str, Any]]) -> list[Point]:
-        found: dict[frozenset[tuple[str, float]], Point] = {}
+    def _distinct(self, count: int, wanted: Callable[[], Wanted]) -> list[Point]:
+        found: dict[Key, Point] = {}
+        fixed = {self.column(name): value for name, value in self.fixed.items()}
         for _ in range(2 * count):
-            point, distributions = self._complete(wanted())
-            key = frozenset(point.items())
-            if point and key not in self.history.taken and key not in found:
-                self.history.take(point, distributions)
+            point = self.space.complete({**wanted(), **fixed}, self.rng)
+            key = point.key
+            if key and key not in self.history.taken and key not in found and self._has_fixed(point):
                 found[key] = point
                 if len(found) == count:
                     break
         return list(found.values())
 
-    def _complete(self, wanted: dict[str, Any]) -> tuple[Point, dict[str, BaseDistribution]]:
-        if self.domain is not None:
-            return self.domain.complete(wanted, self.rng)
-        return self.learned.complete(wanted, self.rng, self.column_of)
+    def _has_fixed(self, point: Point) -> bool:
+        return all(
+            internal(point.distributions[name], value) == point.values[name]
+            for name, value in self.fixed.items()
+            if name in point.values
+        )
 
-    def _wanted(self, point: Point) -> dict[str, Any]:
-        return {self.column_of(n): seen(self.history.distributions[n], value) for n, value in point.items()}
+    def _wanted(self, point: Point) -> Wanted:
+        return {self.column(name): point.seen(name) for name in point.values}
 
-    def _changed(self, member: Point, changes: int) -> dict[str, Any]:
-        wanted, names = self._wanted(member), list(member)
+    def _changed(self, member: Point, changes: int) -> Wanted:
+        wanted, names = self._wanted(member), list(member.values)
         for i in self.rng.permutation(len(names))[:changes]:
-            distribution = self.history.distributions[names[i]]
-            wanted[self.column_of(names[i])] = seen(distribution, moved(distribution, member[names[i]], self.rng))
+            distribution = member.distributions[names[i]]
+            value = moved(distribution, member.values[names[i]], self.rng)
+            wanted[self.column(names[i])] = external(distribution, value)
         return wanted
 
-    def _mixed(self, one: Point, other: Point) -> dict[str, Any]:
+    def _mixed(self, one: Point, other: Point) -> Wanted:
         wanted, also = self._wanted(one), self._wanted(other)
         for column, value in also.items():
             if column not in wanted or self.rng.random() < 0.5:

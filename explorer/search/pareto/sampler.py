@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import optuna
-import threadpoolctl
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from explorer.search.one_thread import one_thread
 from explorer.search.pareto.domain import ABSENT, Domain, Point, choose
-from explorer.search.pareto.history import PLAN, History
+from explorer.search.pareto.history import FIXED, PLAN, History
 from explorer.search.pareto.model import Model
 from explorer.search.pareto.proposals import Candidates
 from explorer.search.pareto.tree import path_of
@@ -24,6 +23,7 @@ START = 10  # points spread over the space before anything is modelled
 LEAST = 3  # of them that have ended
 SPREAD_OF = 24  # random points among which one is chosen that is far from all that are known
 CANDIDATES = 160
+NOTHING = Point({}, {})
 LOCAL = 0.1  # share of proposals that are a member of the front with one choice changed, by chance
 
 
@@ -69,16 +69,17 @@ class ParetoSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Plans the whole point, and writes it into the trial."""
-        if "fixed_params" in trial.system_attrs:
-            return
+        fixed = trial.system_attrs.get(FIXED, {})
         with self._lock:
             history, model = self._of(study)
             for again in range(3):
                 trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-                # how many points were proposed: an interrupted trial and its repetition are one
-                turn = sum("fixed_params" not in one.system_attrs for one in trials if one.number < trial.number)
                 under_way = history.read(trials, trial.number)
-                point = self._plan(history, model, under_way, np.random.default_rng([self.seed, turn, again]))
+                turn = sum(_is_proposal(one) for one in trials if one.number < trial.number)
+                rng = np.random.default_rng(
+                    [self.seed, turn, again, *([trial.number] if FIXED in trial.system_attrs else [])]
+                )
+                point = self._plan(history, model, under_way, Candidates(history, fixed, rng)).values
                 plan: dict[str, Any] = {"turn": turn, "point": point}
                 study._storage.set_trial_system_attr(trial._trial_id, PLAN, plan)
                 if not point or not self._is_planned_elsewhere(study, trial, point):
@@ -109,8 +110,8 @@ class ParetoSampler(BaseSampler):
     def _column_of(self, name: str) -> str:
         return name if self.domain is None else self.domain.column(name)
 
-    def _plan(self, history: History, model: Model, under_way: list[Point], rng: np.random.Generator) -> Point:
-        candidates = Candidates(history, self.domain, self._column_of, rng)
+    def _plan(self, history: History, model: Model, under_way: list[Point], candidates: Candidates) -> Point:
+        rng = candidates.rng
         if len(history.rows) + len(under_way) < START or len(history.rows) < LEAST:
             return _apart(model, candidates.random(SPREAD_OF), under_way)
         members = model.front()
@@ -120,11 +121,11 @@ class ParetoSampler(BaseSampler):
                 return moves[0]
         found = candidates.near(members, CANDIDATES) or candidates.random(SPREAD_OF)
         if not found:
-            return {}
-        with _one_thread().limit(limits=1):  # small matrices: threads wait for each other, long beside other work
+            return NOTHING
+        with one_thread():
             return model.best(found, under_way, rng)
 
-    def _is_planned_elsewhere(self, study: optuna.Study, trial: FrozenTrial, point: Point) -> bool:
+    def _is_planned_elsewhere(self, study: optuna.Study, trial: FrozenTrial, point: dict[str, float]) -> bool:
         """Whether another trial that is under way means the same point: each of two that find it so yields."""
         trials: Sequence[FrozenTrial] = study._storage.get_all_trials(
             study._study_id, deepcopy=False, states=(TrialState.RUNNING,)
@@ -134,13 +135,18 @@ class ParetoSampler(BaseSampler):
         )
 
 
-@cache
-def _one_thread() -> threadpoolctl.ThreadpoolController:
-    """The thread pools of the linear algebra, looked for once."""
-    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+def _is_proposal(trial: FrozenTrial) -> bool:
+    """Whether a trial was proposed, or is about to be.
+
+    One that was enqueued was not, so that an interrupted trial and its repetition count as one; nor one that was killed
+    before anything was proposed.
+    """
+    if FIXED in trial.system_attrs:
+        return False
+    return PLAN in trial.system_attrs or trial.state == TrialState.RUNNING
 
 
 def _apart(model: Model, found: list[Point], under_way: list[Point]) -> Point:
     """The candidate farthest from all points that are known or under way."""
     found = model.allowed(found) or found
-    return found[model.farthest(found, under_way)] if found else {}
+    return found[model.farthest(found, under_way)] if found else NOTHING
