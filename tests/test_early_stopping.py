@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -374,6 +376,25 @@ def test_a_rule_of_ones_own_is_asked_after_epochs_alone_and_named_in_the_study(f
 
 
 def spoken(**options: Any) -> str:
+def test_what_is_expected_is_calculated_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule, one, seen, inverse = taught(reach(), 12), ALL[0], [], np.linalg.inv
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    def watched(matrix: Any) -> Any:
+        seen.append(threads())
+        return inverse(matrix)
+
+    monkeypatch.setattr(np.linalg, "inv", watched)
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        before = threads()
+        rule.decide(0, one, after(TABLE[one.id], 3))
+        assert threads() == before
+    assert 1 in {many for pools in seen for many in pools}
+    assert {tuple(pools) for pools in seen} == {(1,) * len(before)}
+
+
     console = Console(record=True, width=200, file=io.StringIO())
     find(console=console, **options)
     return console.export_text()

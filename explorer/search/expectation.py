@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 
 from explorer.search.choices import Floats, Scale, Traits
+from explorer.search.one_thread import one_thread
 
 REACHES = (0.7, 1.4, 2.8, 5.6)  # length scales over the choices, in typical distances of networks
 CURVE_REACHES = (0.7, 1.4, 2.8)  # over the curve, in standard deviations of the final accuracy
@@ -65,10 +66,11 @@ class Expectation:
         How wide that is follows from the trainings that ran to the end, each predicted from the others: the conformal
         quantile of their errors, in standard deviations (jackknife; Barber et al. 2021), which few of them widen.
         """
-        scale, _ = self._scaled()
-        process = self._process(len(so_far))
-        mean, deviation = process.predict(scale.rows([traits]), so_far)
-        return mean, mean + process.quantile(share) * deviation
+        with one_thread():
+            scale, _ = self._scaled()
+            process = self._process(len(so_far))
+            mean, deviation = process.predict(scale.rows([traits]), so_far)
+            return mean, mean + process.quantile(share) * deviation
 
     def _recent(self) -> list[Curve]:
         """The curves that are learnt from."""
