@@ -35,11 +35,12 @@ from explorer.reader import Storage
 from explorer.search import cluster as ray_engine
 from explorer.search.attempt import Work
 from explorer.search.budget import Budget
+from explorer.search.interrupted import close_interrupted
 from explorer.search.place import Place
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
 from explorer.search.sampler import make_sampler
-from explorer.search.study import Plan, close_interrupted, open_study, records
+from explorer.search.study import Plan, open_study, records
 from explorer.setup import Setup
 from search_spaces.space import load_space
 from tests.big import made_up_study

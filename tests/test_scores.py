@@ -26,7 +26,7 @@ from explorer.scores.screen import Screen
 from explorer.scores.synflow import synflow
 from explorer.scores.zico import consistency
 from explorer.search.screening import Screened
-from explorer.search.stopping import Decision
+from explorer.search.stopping import Decision, audited
 from search_spaces import Architecture, build
 from search_spaces.errors import InputError
 from tests.minis import MINI, Run, refuses
@@ -280,10 +280,10 @@ def scored(number: int, score: float | None, **more: object) -> TrialRecord:
     return TrialRecord(id=str(number), architecture={}, status="stopped", evaluation=evaluation, **more)  # type: ignore[arg-type]
 
 
-def decides(rule: Screened, number: int, score: float | None) -> Decision:
+def decides(rule: Screened, number: int, score: float | None, architecture: Architecture | None = None) -> Decision:
     evaluation = scored(number, score).evaluation
     assert evaluation is not None
-    return rule.decide(number, small(), evaluation)
+    return rule.decide(number, architecture or small(), evaluation)
 
 
 def test_what_scores_low_is_not_trained_and_the_reason_says_so() -> None:
@@ -297,7 +297,9 @@ def test_what_scores_low_is_not_trained_and_the_reason_says_so() -> None:
     assert low.reason == "not trained: naswot 2.5, 15 % of the candidates of like MACs score as low"
     assert decides(rule, 20, 12.5).goes_on
     assert not decides(rule, 20, None).goes_on  # two images had one code
-    assert decides(rule, 39, 2.5).goes_on  # one in twenty is trained whatever it scores
+    many = [small(width=8 * width) for width in range(1, 200)]  # one in twenty is trained whatever it scores
+    assert [decides(rule, 20, 2.5, one).goes_on for one in many] == [audited(one) for one in many]
+    assert 0 < sum(map(audited, many)) < 25
 
 
 def test_what_is_not_screened_the_other_rule_decides() -> None:

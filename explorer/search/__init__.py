@@ -81,6 +81,8 @@ def search(
             options, too.
         SearchStopped: ten trials failed in a row, another process searches the study, or no worker can be started.
     """
+    from dataclasses import replace
+
     import optuna
     from rich.console import Console
 
@@ -98,7 +100,7 @@ def search(
     from explorer.search.progress import SearchProgress, announce, conclude
     from explorer.search.reach import chosen
     from explorer.search.sampler import make_sampler
-    from explorer.search.study import Plan, open_study
+    from explorer.search.study import Plan, is_before_rules, keep_rules, open_study
     from explorer.setup import Setup
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the progress display says it better
@@ -130,6 +132,12 @@ def search(
         work = Work(objectives, data, setup, settings, limits, seed, screen)
         plan = Plan(space, work, fingerprint, place, stopped_by, gates)
         opened = open_study(name, storage, plan, make_sampler(sampler, seed))
+        early = ""
+        if stopping == "auto" and gating is None and plan.stopping != "none" and is_before_rules(opened):
+            early = "no training is ended early: the study is from before that; --stopping front does from now on"
+            plan = replace(plan, stopping="none", gating=False)
+            rule = None if screen is None else _screened(screen, None, objectives)
+        keep_rules(opened, plan)
         if on_open is not None:
             on_open(opened)
         domain = SpaceDomain(space, objectives, limits)
@@ -138,7 +146,7 @@ def search(
         if with_presets:
             classes = space.root.leaf("classes").options[0]
             presets = [preset(one).model_copy(update={"classes": classes}) for one in names("presets")]
-        announce(console, opened, plan, storage, after)
+        announce(console, opened, plan, storage, early, after)
         if finalists is None or not unfinished(opened, finalists, budget):
             with SearchProgress(console, opened, plan.objectives, trials) as progress:
                 show_waits(opened, progress.gone)

@@ -26,8 +26,8 @@ MARKS = {
 }
 
 
-def announce(console: Console, study: optuna.Study, plan: Plan, storage: str, after: str = "") -> None:
-    """Say what is searched, under which conditions, where it is kept, and what comes after the search."""
+def announce(console: Console, study: optuna.Study, plan: Plan, storage: str, *more: str) -> None:
+    """Say what is searched, under which conditions, where it is kept, and what more there is to say, a line each."""
     where = plan.record()["conditions"]
     size = short_count(plan.space.size)
     threads = "" if where["threads"] is None else f", threads {where['threads']}"
@@ -44,8 +44,7 @@ def announce(console: Console, study: optuna.Study, plan: Plan, storage: str, af
         classes = plan.space.root.leaf("classes").options[0]
         trained = in_words(plan.work.data, plan.work.settings.model_dump())
         lines.append(f"[dim]trained on {escape(trained)}; {classes} classes[/]")
-    if after:
-        lines.append(f"[dim]{escape(after)}[/]")
+    lines += [f"[dim]{escape(text)}[/]" for text in more if text]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

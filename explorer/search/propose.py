@@ -14,7 +14,7 @@ from explorer.evaluate import count
 from explorer.limits import Limits
 from explorer.metrics import METRICS
 from explorer.record import Evaluation, TrialRecord
-from explorer.search.study import ORIGIN, close_trial, waiting
+from explorer.search.study import ORIGIN, close_trial, spent, waiting
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.space import SearchSpace
@@ -68,6 +68,7 @@ class Proposals:
         self.study, self.space, self.objectives, self.limits, self.seed = study, space, objectives, limits, seed
         self.known: dict[str, tuple[int, TrialRecord]] = {}
         self.under_way: dict[str, list[Candidate]] = {}  # id -> repeats that wait for what is found of it
+        self.misses = _misses(finished)  # proposals in a row that were not evaluated
         for number, record in finished.items():
             self.remember(number, record)
 
@@ -91,9 +92,8 @@ class Proposals:
         Raises:
             NothingLeft: every architecture is known, or none found is within the limits.
         """
-        misses = 0
         while True:
-            if misses >= REPEATS and not waiting(self.study):
+            if self.misses >= REPEATS and not waiting(self.study):
                 self._enqueue_new()
             trial = self.study.ask()
             architecture = self.space.suggest(trial)
@@ -106,8 +106,9 @@ class Proposals:
                 self._reject(candidate, counted)
             else:
                 self.under_way[architecture.id] = []
+                self.misses = 0
                 return candidate
-            misses += 1
+            self.misses += 1
 
     def _answer(self, candidate: Candidate) -> None:
         number, first = self.known[candidate.architecture.id]
@@ -121,7 +122,7 @@ class Proposals:
 
     def _enqueue_new(self) -> None:
         """Put a random architecture that is new and within the closed-form limits before the sampler's proposals."""
-        rng = random.Random(f"{self.seed}:{len(self.study.get_trials(deepcopy=False))}")
+        rng = random.Random(f"{self.seed}:{self._asked()}")  # an interruption moves the number of trials, not this one
         cheapest: dict[str, float] = {}
         for _ in range(DRAWS):
             if self._asked() >= self.space.size:
@@ -151,3 +152,13 @@ class Proposals:
     def _asked(self) -> int:
         """How many different architectures are known or under way."""
         return len(self.known.keys() | self.under_way.keys())
+
+
+def _misses(finished: dict[int, TrialRecord]) -> int:
+    """How many of the last trials were answered from the record or rejected; an interrupted one is as none."""
+    many = 0
+    for _, record in sorted(finished.items(), reverse=True):
+        if spent(record):
+            break
+        many += record.status != "interrupted"
+    return many

@@ -16,13 +16,12 @@ from explorer.metrics import metrics
 from explorer.record import Evaluation, TrialRecord
 from explorer.search.choices import traits
 from explorer.search.expectation import Curve, Expectation
-from explorer.search.stopping import Decision, Own, Rule, Stopping
+from explorer.search.stopping import Decision, Own, Rule, Stopping, audited
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
 LEAST = 10  # trainings run to the end before anything is stopped
 SHARE = 0.75  # of the trainings that end below the bound
-AUDIT = 20  # every so many trials one is never stopped
 STOPPING = ("front", "none")  # rules by name
 
 
@@ -40,8 +39,8 @@ class Reach:
     """Stops what is not expected to reach the front: while it trains (`stops`), before it is trained (`gates`).
 
     Only the survivors' curves run to the end, so that learning from these alone would expect too much of the others: it
-    errs towards training on. What was stopped is learnt from as expectation.py says, and one trial in twenty, by its
-    number, trains to its end whatever is expected, so that the rule keeps learning where it stops the most.
+    errs towards training on. What was stopped is learnt from as expectation.py says, and one architecture in twenty
+    trains to its end whatever is expected, so that the rule keeps learning where it stops the most.
     """
 
     objectives: tuple[str, ...]
@@ -56,7 +55,7 @@ class Reach:
     def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
         curve = so_far.accuracy_by_epoch
         asked = self.stops if curve else self.gates
-        if not asked or len(curve) >= self.epochs or number % AUDIT == AUDIT - 1 or len(self.finished) < LEAST:
+        if not asked or len(curve) >= self.epochs or len(self.finished) < LEAST or audited(architecture):
             return Decision()
         best = self._best_at(so_far)
         if best is None:

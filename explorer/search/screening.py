@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 
 from explorer.record import Evaluation, TrialRecord
 from explorer.scores.screen import Screen
-from explorer.search.stopping import Decision, Rule
+from explorer.search.stopping import Decision, Rule, audited
 from search_spaces.architecture import Architecture
-
-AUDIT = 20  # every so many trials one is never screened, so that what the score is worth stays to be seen
 
 
 @dataclass
 class Screened:
     """Does not train what scores among the lowest 30 % of the candidates of like MACs; else the first rule decides.
 
-    The score is in the evaluation, which whoever trains puts it into; where it is missing, nothing could be told.
+    The score is in the evaluation, which whoever trains puts it into; where it is missing, nothing could be told. One
+    architecture in twenty is never screened, so that what the score is worth stays to be seen.
     """
 
     score: str
@@ -25,7 +24,7 @@ class Screened:
     screen: Screen = field(default_factory=Screen)
 
     def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
-        if not so_far.accuracy_by_epoch and number % AUDIT != AUDIT - 1:
+        if not so_far.accuracy_by_epoch and not audited(architecture):
             scored = so_far.scores.get(self.score, -math.inf)
             if self.screen.hopeless(so_far.macs, scored):
                 share = f"{100 * self.screen.rank(so_far.macs, scored):.0f} %"

@@ -19,10 +19,11 @@ from explorer.record import TrialRecord
 from explorer.search.attempt import Found
 from explorer.search.budget import Account, Budget
 from explorer.search.driver import UNREACHABLE, Driver, driving
+from explorer.search.interrupted import close_interrupted, enqueue_again
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.stopping import Rule
-from explorer.search.study import Plan, close_interrupted, close_trial, enqueue_again, records
+from explorer.search.study import Plan, close_trial, records
 from explorer.signals import handled
 from explorer.sole_writer import read_anew
 from explorer.storage import StorageError, study_key

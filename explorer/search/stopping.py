@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
 from explorer.record import Evaluation, TrialRecord
 from search_spaces.architecture import Architecture
+
+AUDITED = 20  # of so many architectures one is
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,15 @@ class Decision:
     goes_on: bool = True
     expected: float | None = None
     reason: str | None = None
+
+
+def audited(architecture: Architecture) -> bool:
+    """Whether an architecture is trained to its end whatever is expected: else a rule would not see where it errs.
+
+    By its id, for an interruption moves the numbers of all later trials, and is to move nothing else.
+    """
+    drawn = hashlib.blake2b(f"audit:{architecture.id}".encode(), digest_size=8).digest()
+    return int.from_bytes(drawn, "big") % AUDITED == 0
 
 
 class Rule(Protocol):

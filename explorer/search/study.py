@@ -1,4 +1,4 @@
-"""The Optuna study of a search: opened, compared with what was asked, and left consistent after a crash."""
+"""The Optuna study of a search: opened, compared with what was asked, and its trials closed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from explorer.fidelity import asked_alike
 from explorer.frame import trial_record
@@ -23,7 +23,7 @@ from search_spaces.space import SearchSpace
 
 ORIGIN = "vitscape_origin"  # user attribute of an enqueued trial: {"preset": name} or {"retry_of": n, "retries": k}
 EXPECTED = "expected_values"  # user attribute of a stopped trial: its objectives, as far as known and else expected
-MOST_RETRIES = 3
+RULES = ("stopping", "gating", "screen")  # of a plan's record: what is not trained, or not to the end
 
 
 class StudyMismatch(InputError):
@@ -107,6 +107,19 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
         return study
 
 
+def is_before_rules(study: optuna.Study) -> bool:
+    """Whether a study was made before there were rules that end trainings."""
+    return "stopping" not in study.user_attrs[ATTRIBUTE]
+
+
+def keep_rules(study: optuna.Study, plan: Plan) -> None:
+    """Write the rules that a study goes on by into its record, where it was made before there were such."""
+    stored, asked = study.user_attrs[ATTRIBUTE], plan.record()
+    used = (RULES[:2] if plan.stopping != "none" or plan.gating else ()) + (RULES[2:] if plan.work.screen else ())
+    if not set(used) <= stored.keys():
+        study.set_user_attr(ATTRIBUTE, {key: asked[key] for key in used} | stored)
+
+
 def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise StudyMismatch, naming the first differences, unless the two plans are the same."""
     before, now = stored["conditions"].get("protocol", 1), asked["conditions"]["protocol"]
@@ -115,7 +128,7 @@ def refuse_difference(name: str, stored: dict[str, Any], asked: dict[str, Any]) 
             f"study {name!r} was measured by protocol {before}, this Vitscape measures by {now}, and their latencies do"
             " not compare: give another --study name; front, trials and export still read it"
         )
-    asked = {key: value for key, value in asked.items() if key in stored or key not in ("stopping", "gating", "screen")}
+    asked = {key: value for key, value in asked.items() if key in stored or key not in RULES}
     differences = _differences(_compared(stored), _compared(asked))  # there were studies before there were rules
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
@@ -147,58 +160,6 @@ def _differences(stored: Any, asked: Any, place: str = "") -> list[str]:
             for line in _differences(*pair, f"{place}.{i}")
         ]
     return [] if stored == asked else [f"{place}={stored!s:.60}, now {asked!s:.60}"]
-
-
-def close_interrupted(study: optuna.Study, space: SearchSpace, objectives: tuple[str, ...], limits: Limits) -> None:
-    """Close the trials that a killed process left running, and enqueue again what they tried."""
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        trial = Trial(study, frozen._trial_id)
-        record = trial_record(frozen)
-        if record is None or record.status == "interrupted":
-            retry(study, trial, space, frozen)
-            continue
-        # evaluated or answered, and killed before its values were told
-        first = None if record.duplicate_of is None else records(study).get(record.duplicate_of)
-        close_trial(study, trial, record, objectives, limits, stored=True, first=first)
-
-
-def retry(study: optuna.Study, trial: Trial, space: SearchSpace, frozen: FrozenTrial) -> None:
-    """Enqueue an interrupted trial's architecture again, unless that has failed too often, and close the trial."""
-    # a trial that was enqueued and killed while being asked for has its values still, though not as parameters
-    params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    try:
-        architecture = space.suggest(FixedTrial(params))  # type: ignore[arg-type]
-    except ValueError:  # killed while the sampler chose: nothing was evaluated, nothing is lost
-        study.tell(trial, state=TrialState.FAIL)
-        return
-    origin = frozen.user_attrs.get(ORIGIN, {})
-    retries = origin.get("retries", 0)
-    died = retries >= MOST_RETRIES
-    record = TrialRecord(
-        id=architecture.id,
-        architecture=architecture.canonical.to_dict(),
-        status="failed" if died else "interrupted",
-        error=f"the process died {retries + 1} times while this trial ran" if died else None,
-        preset=origin.get("preset"),
-        retry_of=origin.get("retry_of"),
-        retries=retries,
-    )
-    if not died:
-        enqueue_again(study, params, origin, frozen.number, retries + 1)
-    trial.set_user_attr(ATTRIBUTE, record.model_dump(mode="json"))
-    study.tell(trial, state=TrialState.FAIL)
-
-
-def enqueue_again(
-    study: optuna.Study, params: dict[str, Any], origin: dict[str, Any], number: int, retries: int
-) -> None:
-    """Put an interrupted trial's choices back into the queue, unless they are there.
-
-    Before the trial is closed: a kill in between then costs a repeat, which is answered from the record, and no trial.
-    """
-    if not any(other.user_attrs.get(ORIGIN, {}).get("retry_of") == number for other in waiting(study)):
-        again = {"preset": origin.get("preset"), "retry_of": number, "retries": retries}
-        study.enqueue_trial(params, user_attrs={ORIGIN: again})
 
 
 def waiting(study: optuna.Study) -> list[FrozenTrial]:
