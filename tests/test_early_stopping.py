@@ -376,10 +376,6 @@ def test_a_rule_of_ones_own_is_asked_after_epochs_alone_and_named_in_the_study(f
     assert made.user_attrs[ATTRIBUTE]["stopping"] == "AfterOne"
 
 
-# --- when a search ends ----------------------------------------------------------------------------------------------
-
-
-def spoken(**options: Any) -> str:
 def test_what_is_expected_is_calculated_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     rule, one, seen, inverse = taught(reach(), 12), ALL[0], [], np.linalg.inv
 
@@ -399,6 +395,10 @@ def test_what_is_expected_is_calculated_on_one_thread(monkeypatch: pytest.Monkey
     assert {tuple(pools) for pools in seen} == {(1,) * len(before)}
 
 
+# --- when a search ends ----------------------------------------------------------------------------------------------
+
+
+def spoken(**options: Any) -> str:
     console = Console(record=True, width=200, file=io.StringIO())
     find(console=console, **options)
     return console.export_text()
@@ -430,6 +430,23 @@ def test_patience_ends_a_search_once_its_hypervolume_has_not_grown_for_so_many_t
     assert f"{len(counted)} trials" not in text
 
 
+def test_patience_ends_a_search_in_which_nothing_becomes_complete(folder: Path) -> None:
+    options: dict[str, Any] = {
+        "storage": "none.db",
+        "trials": None,
+        "patience": 3,
+        "limits": Limits.parse(latency="1us"),
+    }
+    for _ in range(2):
+        assert "none of 3 trials is complete, with a patience of 3: study mini" in spoken(**options)
+    assert "none of 5 trials is complete" in spoken(**{**options, "patience": 5})
+
+
+def test_seconds_of_training_may_stand_beside_a_budget_that_ends_where_nothing_is_trained(folder: Path) -> None:
+    options = {"objectives": ("macs", "params"), "storage": "counted.db", "trials": 3, "train_seconds": 5}
+    assert "3 trials are done" in spoken(**options)
+
+
 POINTS = st.lists(st.tuples(st.floats(1, 99), st.integers(1, 10**6)), min_size=1, max_size=30)
 
 
@@ -457,6 +474,7 @@ def _frame(points: list[tuple[float, int]]) -> Any:
 BAD = [
     ("--train-seconds 0", "train-seconds=0"),
     ("--patience 0", "patience=0"),
+    ("--train-seconds 9 --objectives macs,params", "train-seconds=9: without accuracy among the objectives nothing is"),
     ("--stopping late", "stopping=late: not known; use one of front, none"),
 ]
 

@@ -107,7 +107,7 @@ def search(
     setup = setup or Setup()
     objectives = tuple(row.name for row in metrics(setup.recorded(name) for name in objectives))
     budget = Budget(trials, hours, train_seconds, patience)
-    budget.check()
+    budget.check(objectives)
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)

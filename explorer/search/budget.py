@@ -23,10 +23,10 @@ class Budget:
     trials: int | None = None  # in the study, as `--trials` counts them
     hours: float | None = None  # of this run
     train_seconds: float | None = None  # of training, of all trials in the study
-    patience: int | None = None  # trials over which the hypervolume grows by less than 0.1 %
+    patience: int | None = None  # trials over which the hypervolume grows by no more than 0.1 %, from the first one on
 
-    def check(self) -> None:
-        """Raise InputError of a budget that never ends, or ends before it begins."""
+    def check(self, objectives: tuple[str, ...]) -> None:
+        """Raise InputError of a budget that never ends, or ends before it begins, in a search for these objectives."""
         if all(limit is None for limit in (self.trials, self.hours, self.train_seconds, self.patience)):
             raise InputError(
                 "trials and hours are both open: the search would never end; give one of them,"
@@ -38,6 +38,12 @@ class Budget:
         for name, length in (("hours", self.hours), ("train-seconds", self.train_seconds)):
             if length is not None and not 0 < length < 1e9:
                 raise InputError(f"{name}={length}: give a number above 0")
+        others = (self.trials, self.hours, self.patience)
+        if "accuracy" not in objectives and all(limit is None for limit in others):
+            raise InputError(
+                f"train-seconds={self.train_seconds:g}: without accuracy among the objectives nothing is trained, and"
+                " the search would never end; give trials, hours or patience"
+            )
 
 
 class Account:
@@ -70,6 +76,8 @@ class Account:
         if budget.train_seconds is not None and self.train_seconds >= budget.train_seconds:
             return f"{self.train_seconds:.0f} of {budget.train_seconds:g} seconds of training are spent"
         if budget.patience is not None and self._idle(budget.patience):
+            if not any(self._points):
+                return f"none of {self.done} trials is complete, with a patience of {budget.patience}"
             return f"the hypervolume has not grown over {budget.patience} trials"
         return None
 
@@ -81,8 +89,8 @@ class Account:
     def _grows_no_more(self, patience: int) -> bool:
         """One reference for both volumes, that of `vitscape status`: it moves, but not between the two."""
         before = [point for point in self._points[:-patience] if point is not None]
-        if not before:
-            return False
+        if not before:  # there was none, nor is there one now
+            return self.done >= patience and not any(self._points)
         now = np.array([point for point in self._points if point is not None])
         maximised = np.array([row.maximize for row in self.objectives])
         corner = np.where(maximised, 0.0, now.max(axis=0) * REFERENCE_MARGIN)
