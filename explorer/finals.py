@@ -27,6 +27,7 @@ class Final(Record):
     accuracy: float | None = None  # top-1 on the validation images, %
     accuracy_by_epoch: tuple[float, ...] = ()  # %
     seconds: float = 0.0  # wall time
+    tries: int = 1  # trainings of it that have ended so far
     settings: dict[str, Any] = Field(default_factory=dict)  # of the training
     precision: str = ""  # that it was calculated in
     error: str | None = None  # one line

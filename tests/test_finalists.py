@@ -201,6 +201,27 @@ def test_a_finalist_that_fails_is_noted_the_others_go_on_and_the_same_call_tries
     assert results.frame(load_study(None, "a.db"))["final_accuracy"].notna().sum() == 3
 
 
+def test_a_finalist_that_always_fails_is_tried_once_more_and_then_keeps_no_search_from_going_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    once = trainings.train
+
+    def breaking(*words: Any, **options: Any) -> Any:
+        if words[2].is_full:
+            raise RuntimeError("no room for all of it")
+        return once(*words, **options)
+
+    monkeypatch.setattr(trainings, "train", breaking)
+    by_hours = {"trials": None, "hours": 0.0005, "finalists": 1, "settings": TrainSettings(epochs=2, stop_epoch=1)}
+    many, tries = [], []
+    for _ in range(3):
+        study = find(**by_hours)
+        many.append(len(study.trials))
+        tries.append(max(final.tries for final in finals(study).values()))
+    assert many[0] == many[1] < many[2]
+    assert tries[:2] == [1, 2]
+
+
 def test_the_command_line_shows_how_the_finalists_moved(run: Run) -> None:
     words = "search mini.yaml --data digits --objectives accuracy,macs --device cpu --trials 4 --epochs 5 --finalists 4"
     status, out, _ = run(*words.split(), "--stopping", "none")

@@ -32,6 +32,7 @@ from explorer.search.study import Plan
 from search_spaces.architecture import Architecture
 
 CHOSEN = "vitscape_finalists"  # user attribute of the study: which trials, and by which command
+MOST_TRIES = 2  # of a finalist that fails, before its stage is done without it
 UNSEEN: dict[str, Any] = {"accuracy": None, "accuracy_by_epoch": (), "seconds": {}}  # of an evaluation, to be found
 
 
@@ -85,11 +86,15 @@ def _spread(members: pd.DataFrame, objectives: Sequence[str], count: int) -> lis
 
 
 def unfinished(study: optuna.Study, count: int, budget: Budget) -> bool:
-    """Whether this very command was ended in its final stage, with finalists left to train."""
+    """Whether this very command was ended in its final stage, with finalists left to train.
+
+    One that has failed is left to train once more; the command would search no further where it always fails.
+    """
     stored = study.user_attrs.get(CHOSEN)
     if not isinstance(stored, dict) or stored.get("asked") != _asked(count, budget):
         return False
-    return bool(_left(study, stored["numbers"]))
+    tried = {name: final.tries for name, final in finals(study).items()}
+    return any(tried.get(one.architecture.id, 0) < MOST_TRIES for one in _left(study, stored["numbers"]))
 
 
 def chosen(study: optuna.Study) -> list[int]:
@@ -182,6 +187,7 @@ class FinalStage:
         """What was found of one, written to the study."""
         self.require_ours()
         evaluation = found.get("evaluation")
+        before = finals(self.study).get(finalist.architecture.id)
         final = Final(
             id=finalist.architecture.id,
             number=finalist.trial.number,
@@ -189,6 +195,7 @@ class FinalStage:
             accuracy=None if evaluation is None else evaluation.accuracy,
             accuracy_by_epoch=() if evaluation is None else evaluation.accuracy_by_epoch,
             seconds=found.get("seconds", 0.0),
+            tries=1 if before is None else before.tries + 1,
             settings=self.plan.work.settings.model_dump(),
             precision=self.plan.place.training_precision,
             error=found.get("error"),
