@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
@@ -12,20 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from explorer import calibrate, evaluate
-from explorer.calibrate.card import Card, Network, noise, report_card
+from explorer.calibrate.card import Card, Network, ceiling, noise, report_card
 from explorer.calibrate.correlation import Bootstrap
 from explorer.calibrate.journal import Curve, Journal
-from explorer.calibrate.sample import stratified
+from explorer.calibrate.sample import even_places, stratified
 from explorer.calibrate.show import plain
 from explorer.calibrate.words import advice, warning
 from explorer.limits import Limits
 from explorer.proxy.train import TrainSettings
-from search_spaces import load_space
+from search_spaces import Architecture, load_space
 from search_spaces.cost import cost
 from search_spaces.errors import InputError
 from search_spaces.space import parse_space
@@ -92,8 +93,10 @@ def test_the_seeds_noise_is_told_from_what_networks_differ_by() -> None:
 # --- the card ---
 
 
-def made_up(n: int = 24, seed: int = 0, *, early: float, late: float, sized: float, seeds: int = 2) -> Card:
-    """A card of networks whose first and second epoch, and size, differ from the truth by so many points of noise."""
+def made_up(
+    n: int = 24, seed: int = 0, *, early: float, late: float, sized: float, seeds: int = 2, long: float = 0.5
+) -> Card:
+    """A card of networks whose first and second epoch, size and end differ from the truth by so much noise, points."""
     rng = np.random.default_rng(seed)
     truth = rng.normal(60, 10, size=n)
     networks = [
@@ -103,7 +106,7 @@ def made_up(n: int = 24, seed: int = 0, *, early: float, late: float, sized: flo
             macs=int(1e6 + i),
             params=int(1e6 * (100 + true + sized * rng.normal())),
             proxies=tuple((true + early * rng.normal(), true + late * rng.normal()) for _ in range(seeds)),
-            longs=tuple(true + 0.5 * rng.normal() for _ in range(seeds)),
+            longs=tuple(true + long * rng.normal() for _ in range(seeds)),
             scores={"naswot": float(rng.normal())},
         )
         for i, true in enumerate(truth)
@@ -149,6 +152,48 @@ def test_the_first_epoch_that_cannot_be_told_from_the_best_is_enough() -> None:
     assert told[0].endswith("at 50 % of the training.")
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("noisy", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("spread", ["normal", "uniform"])
+def test_a_proxy_that_makes_no_mistake_is_at_the_ceiling(spread: str, noisy: float, seeds: int) -> None:
+    rng, boot = np.random.default_rng(0), Bootstrap(24, draws=200)
+    above, over_the_end = [], []
+    for _ in range(60):
+        truth = rng.normal(size=24) if spread == "normal" else rng.uniform(-(3**0.5), 3**0.5, size=24)
+        longs = truth[:, None] + noisy * rng.normal(size=(24, seeds))
+        found, tau = ceiling(boot, longs), boot.tau(truth, longs.mean(axis=1))[0]
+        assert found is not None
+        above.append(tau - found.value)
+        over_the_end.append(tau > found.hi)
+    assert abs(np.mean(above)) < 0.05
+    assert np.mean(over_the_end) <= 0.15
+
+
+def test_long_trainings_that_agree_have_no_ceiling_and_those_that_do_not_have_one_of_nothing() -> None:
+    boot, order = Bootstrap(12), np.arange(12.0)
+    assert ceiling(boot, np.stack([order, order], axis=1)) == pytest.approx((1, 1, 1))
+    against = ceiling(boot, np.stack([order, -order], axis=1))
+    assert against is not None
+    assert against.value == 0
+    assert ceiling(boot, order[:, None]) is None
+
+
+def test_a_bad_proxy_is_told_to_train_longer_however_noisy_the_long_trainings_are() -> None:
+    for seed in range(5):
+        card = made_up(seed=seed, early=40, late=25, sized=100, long=5)
+        assert card.ceiling is not None
+        assert card.ceiling.value > card.single.tau.value + 0.1
+        told = " ".join(advice(card, 12))
+        assert "Train longer" in told
+        assert "Seeds limit" not in told
+
+
+def test_seeds_limit_a_proxy_that_is_near_what_they_let_be_seen() -> None:
+    card = made_up(early=40, late=0.5, sized=100, long=15)
+    assert card.single.tau.value < 0.7
+    assert any(line.startswith("Seeds limit what can be seen: against the mean of 2") for line in advice(card, 12))
+
+
 def test_a_single_seed_says_what_it_cannot_tell() -> None:
     card = made_up(early=30, late=20, sized=50, seeds=1)
     assert card.ceiling is None
@@ -161,29 +206,54 @@ def test_a_single_seed_says_what_it_cannot_tell() -> None:
 
 def test_the_sample_spreads_over_the_sizes_of_the_space_and_follows_its_seed() -> None:
     space = load_space("tiny_32")
-    sample = stratified(space, 10, seed=1)
-    assert sample == stratified(space, 10, seed=1)
-    assert len({one.id for one in sample}) == 10
-    macs = [cost(one).macs for one in sample]
-    assert macs == sorted(macs)
-    # among other networks: one in every tenth of them, give or take what chance does to its ends
-    others = [cost(one).macs for one in stratified(space, 40, seed=3)]
-    places = np.searchsorted(others, macs) / 4
-    assert np.abs(places - np.arange(10) - 0.5).max() < 1
+    others, larger = sorted(cost(one).macs for one in stratified(space, 400, seed=3)), stratified(space, 32, seed=1)
+    for n in (10, 24):
+        sample = stratified(space, n, seed=1)
+        assert sample == larger[:n]  # so that a larger one uses the smaller one's trainings
+        assert len({one.id for one in sample}) == n
+        # among other networks: no two strata without one, and no stratum with three, give or take chance
+        places = np.searchsorted(others, sorted(cost(one).macs for one in sample)) / 400
+        assert np.diff([0, *places, 1]).max() < 2 / n + 0.05
+        assert (places[2:] - places[:-2]).min() > 1 / n - 0.05
+    assert larger != stratified(space, 32, seed=2)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(1, 54), st.integers(1, 54))
+def test_samples_of_any_two_sizes_are_nested(seed: int, one: int, other: int) -> None:
+    space, fewer = parse_space(MINI), min(one, other)
+    assert stratified(space, max(one, other), seed=seed)[:fewer] == stratified(space, fewer, seed=seed)
+
+
+@given(st.integers(1, 3000), st.floats(0, 1, exclude_max=True), st.data())
+def test_places_are_taken_once_each_and_spread_evenly_whenever_one_stops(
+    places: int, begin: float, data: st.DataObject
+) -> None:
+    order = list(even_places(places, begin))
+    assert sorted(order) == list(range(places))
+    n = data.draw(st.integers(1, max(1, places // 2)))
+    taken, stratum = np.sort(order[:n]), places / n
+    assert np.diff([0, *taken, places]).max() <= 2 * stratum + 1
+    assert n < 3 or (taken[2:] - taken[:-2]).min() >= stratum - 1
 
 
 def test_what_is_over_the_limit_is_not_sampled() -> None:
     limits = Limits.parse(macs="1.5M")
     assert max(cost(one).macs for one in stratified(load_space("tiny_32"), 10, limits=limits)) <= 1.5e6
-    with pytest.raises(InputError, match=r"networks=10: space tiny_32 gave 0 within the limits"):
-        stratified(load_space("tiny_32"), 10, limits=Limits.parse(macs="1"))
+    with pytest.raises(InputError, match=r"networks=10: space mini gave 0 within the limits"):
+        stratified(parse_space(MINI), 10, limits=Limits.parse(macs="1"))
 
 
 def test_a_whole_small_space_can_be_the_sample() -> None:
     space = parse_space(MINI)
     assert len({one.id for one in stratified(space, space.size)}) == space.size
-    with pytest.raises(InputError, match=r"gave 54; give at most that"):
+    with pytest.raises(InputError, match=r"space mini has 54; give at most that"):
         stratified(space, space.size + 1)
+
+
+def test_more_networks_than_are_ever_drawn_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match=r"networks=99999999: 2000 of a space are drawn; give at most that"):
+        stratified(load_space("tiny_32"), 99_999_999)
 
 
 # --- what is kept ---
@@ -228,6 +298,28 @@ def test_other_conditions_have_another_file_and_a_damaged_one_is_refused(tmp_pat
         one.path.write_text("".join(lines))
 
 
+def test_a_training_serves_every_schedule_that_is_left_before_it_ended(tmp_path: Path) -> None:
+    whole = Curve(id="a", seed=0, accuracy_by_epoch=(1.5, 2.5, 3.5))
+    with Journal(tmp_path, "j", {}) as journal:
+        journal.add(whole)
+        assert journal.curve(("a", 0), 3) == whole
+        assert journal.curve(("a", 0), 1) == Curve(id="a", seed=0, accuracy_by_epoch=(1.5,))
+        assert journal.curve(("a", 0), 4) is None
+        assert journal.curve(("a", 1), 1) is None
+
+
+def test_a_failure_is_one_of_every_schedule_that_goes_on_beyond_it(tmp_path: Path) -> None:
+    begun, failed = Curve(id="a", seed=0, accuracy_by_epoch=(1.5,)), Curve(id="a", seed=0, error="diverged")
+    with Journal(tmp_path, "j", {}) as journal:
+        journal.add(begun)
+        journal.add(failed)
+    with Journal(tmp_path, "j", {}) as again:
+        assert again.curve(("a", 0), 1) == begun
+        beyond = again.curve(("a", 0), 2)
+        assert beyond is not None
+        assert beyond.error == "diverged"
+
+
 # --- through the front door ---
 
 
@@ -254,47 +346,90 @@ def test_a_card_is_printed_written_and_continued(run: Run, tmp_path: Path) -> No
     assert len(again["networks"]) == 5
     assert "done" not in err
     # long trainings do not depend on the proxy's schedule
-    stopped_elsewhere = QUICK.replace("--epochs 2 --stop-epoch 1", "--epochs 3 --stop-epoch 1").split()
-    assert "10 trainings are done: continued" in run(*stopped_elsewhere)[2]
+    elsewhere = QUICK.replace("--epochs 2 --stop-epoch 1", "--epochs 3 --stop-epoch 1").split()
+    assert "5 trainings are done: continued" in run(*elsewhere, "--seeds", "1")[2]
 
 
-def test_the_proxy_is_the_very_training_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_is_the_very_training_of_a_search_wherever_its_schedule_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VITSCAPE_LEASES", str(tmp_path))
-    space, settings = parse_space(MINI), TrainSettings(epochs=3, stop_epoch=1)
-    report = calibrate(
-        space, networks=5, seeds=1, data="digits", settings=settings, long_epochs=2, seed=7, folder=tmp_path
+    space = parse_space(MINI)
+
+    def card(stop_epoch: int) -> Card:
+        short = TrainSettings(epochs=3, stop_epoch=stop_epoch)
+        how: dict[str, Any] = {"networks": 5, "seeds": 1, "data": "digits", "long_epochs": 2, "seed": 7}
+        return calibrate(space, **how, settings=short, folder=tmp_path / "runs").card
+
+    def files() -> dict[str, int]:
+        return {path.name: path.read_bytes().count(b"\n") - 1 for path in (tmp_path / "runs").iterdir()}
+
+    later = card(2)
+    assert sorted(files().values()) == [5, 5]
+    sooner = card(1)
+    assert sorted(files().values()) == [5, 5]  # nothing was trained
+    architecture = stratified(space, 5, seed=7)[2]
+    one, other = (next(each for each in it.networks if each.id == architecture.id) for it in (sooner, later))
+    searched = evaluate(
+        architecture, data="digits", settings=TrainSettings(epochs=3, stop_epoch=1), seed=7, measure=("accuracy",)
     )
-    one = report.card.networks[2]
-    architecture = next(other for other in stratified(space, 5, seed=7) if other.id == one.id)
-    searched = evaluate(architecture, data="digits", settings=settings, seed=7, measure=("accuracy",))
     assert one.proxies == (searched.accuracy_by_epoch,)
+    assert other.proxies[0][:1] == one.proxies[0]
+    assert len(other.proxies[0]) == 2
+    assert one.longs == other.longs
     assert one.longs[0] != one.proxies[0][0]
 
 
-def test_what_cannot_be_trained_is_left_out_and_said(tmp_path: Path, run: Run) -> None:
+def broken(monkeypatch: pytest.MonkeyPatch, *architectures: Architecture) -> None:
+    """Has these networks find no memory."""
+    module = importlib.import_module("explorer.evaluate")
+    build, ids = module.build_seeded, {one.id for one in architectures}
+
+    def building(architecture: Architecture, seed: int) -> Any:
+        if architecture.id in ids:
+            raise RuntimeError("CUDA out of memory:\n tried to allocate")
+        return build(architecture, seed)
+
+    monkeypatch.setattr(module, "build_seeded", building)
+
+
+def test_what_fails_is_kept_left_out_and_said(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mini.yaml").write_text(MINI)
-    run(*QUICK.split(), "--networks", "6", "--seeds", "1")
-    (long,) = (tmp_path / "runs").glob("*2of2*")
-    lines = [json.loads(line) for line in long.read_text().splitlines()]
-    lines[1] |= {"accuracy_by_epoch": [], "error": "epoch 1: loss is nan; lower lr=0.003"}
-    long.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    status, out, _ = run(*QUICK.split(), "--networks", "6", "--seeds", "1")
+    broken(monkeypatch, stratified(parse_space(MINI), 5)[2])
+    status, out, err = run(*QUICK.split(), "--seeds", "1")
+    assert (status, out) == (1, "")
+    assert "error: 1 of 5 networks could not be trained; left out: patch/4" in err
+    assert "RuntimeError: CUDA out of memory: tried to allocate; to try again remove the lines with an error" in err
+    assert lines_in(tmp_path) == 10
+    status, out, err = run(*QUICK.split(), "--networks", "6", "--seeds", "1")
     assert status == 0
+    assert "10 trainings are done: continued" in err
     assert "rank 5 networks" in out
     assert "left out: patch/4" in out
-    assert "loss is nan" in out
-    lines[2] |= {"accuracy_by_epoch": [], "error": "epoch 1: loss is nan; lower lr=0.003"}
-    long.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    status, out, err = run(*QUICK.split(), "--networks", "6", "--seeds", "1")
+    assert lines_in(tmp_path) == 12
+
+
+def test_a_set_up_by_which_nothing_can_be_trained_ends_with_one_line_and_keeps_nothing(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    broken(monkeypatch, *stratified(parse_space(MINI), 5))
+    status, out, err = run(*QUICK.split(), "--seeds", "1")
     assert (status, out) == (1, "")
-    assert "error: 2 of 6 networks could not be trained" in err
+    assert err.strip().splitlines()[-1] == (
+        "error: 10 trainings failed in a row, the last with RuntimeError: CUDA out of memory: tried to allocate"
+    )
+    assert lines_in(tmp_path) == 0
 
 
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
         ("--networks 4", "networks=4: give a whole number of at least 5"),
-        ("--networks 60", "space mini gave 54"),
+        ("--networks 60", "space mini has 54"),
+        ("--networks 99999999", "networks=99999999: space mini has 54"),
+        ("--fidelity data=0.01", "fidelity data=0.01: 10 training images are fewer than a batch of 64; raise it"),
+        ("--fidelity image_size=24", "fidelity image_size=24: the space has images of 16 pixels"),
         ("--seeds 0", "seeds=0"),
         ("--jobs 0", "jobs=0"),
         ("--seed -1", "seed=-1"),
@@ -316,6 +451,12 @@ def test_a_bad_option_is_one_line_before_anything_is_trained(
     assert not list(tmp_path.glob("runs/*"))
 
 
+def test_data_of_other_channels_than_the_space_is_one_line_before_anything_is_trained(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI.replace("classes: 10", "classes: 10\nin_channels: 1"))
+    told = refuses(run, "calibrate", "mini.yaml", "--data", "digits")
+    assert "in_channels: the data digits has 3 channels; set in_channels: 3" in told
+
+
 def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "explorer.cli", *QUICK.split(), *words]
     return subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True)
@@ -325,43 +466,41 @@ def lines_in(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") - 1 for path in folder.glob("runs/*.jsonl"))
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The card of QUICK with one seed, made in one go."""
-    folder = tmp_path_factory.mktemp("whole")
-    settings = TrainSettings(epochs=2, stop_epoch=1)
-    return plain(
-        calibrate(
-            parse_space(MINI), networks=5, seeds=1, data="digits", settings=settings, long_epochs=2, folder=folder
-        )
-    )
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_calibration_takes_its_processes_along_and_goes_on_to_the_same_card(
-    run: Run, tmp_path: Path, uninterrupted: dict[str, Any], end: signal.Signals
-) -> None:
-    (tmp_path / "mini.yaml").write_text(MINI)
-    process = begun(tmp_path, "--seeds", "1", "--jobs", "2")  # the card may not depend on the number of jobs
-    deadline = time.monotonic() + 120
-    while lines_in(tmp_path) < 2 and time.monotonic() < deadline:
+def ended(process: subprocess.Popen[str], end: signal.Signals, folder: Path, lines: int) -> str:
+    """Standard error of a calibration that gets a signal once so much is kept, after all its processes have ended."""
+    deadline, children = time.monotonic() + 120, []
+    while (lines_in(folder) < lines or len(children) < 2) and time.monotonic() < deadline:
+        children = children_of(process.pid)
         time.sleep(0.01)
-    children = children_of(process.pid)
     assert len(children) >= 2
     process.send_signal(end)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL), err
-    assert "Traceback" not in err
     while any(alive(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [child for child in children if alive(child)]
+    return err
 
+
+def test_a_killed_calibration_takes_its_processes_along_and_goes_on_to_the_same_card(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    killed = begun(tmp_path, "--seeds", "1", "--jobs", "2")  # the card may not depend on the number of jobs
+    ended(killed, signal.SIGKILL, tmp_path, lines=2)
+    assert killed.returncode == -signal.SIGKILL
     kept_then = lines_in(tmp_path)
     assert 2 <= kept_then < 10
+    interrupted = begun(tmp_path, "--seeds", "1", "--jobs", "2")
+    err = ended(interrupted, signal.SIGINT, tmp_path, lines=kept_then)
+    assert interrupted.returncode == 130, err
+    assert "interrupted: what is finished is kept" in err
+    assert "Traceback" not in err
+    kept_then = lines_in(tmp_path)
     status, out, err = run(*QUICK.split(), "--seeds", "1", "--json")
     assert status == 0
     assert f"{kept_then} trainings are done: continued" in err
     assert lines_in(tmp_path) == 10
+    short = TrainSettings(epochs=2, stop_epoch=1)
+    how: dict[str, Any] = {"networks": 5, "seeds": 1, "data": "digits", "long_epochs": 2, "folder": tmp_path / "whole"}
+    uninterrupted = plain(calibrate(parse_space(MINI), **how, settings=short))
     assert json.loads(out) == json.loads(json.dumps(uninterrupted))
 
 

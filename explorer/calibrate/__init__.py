@@ -1,7 +1,7 @@
 """The proxy's report card: `calibrate(space)` tells how far a short training ranks networks as a long one does.
 
-sample (which networks), trainings (in one process or several), journal (each kept as it ends), correlation (bootstrap),
-card (what is reckoned), words (what it means), show (tables, Markdown).
+asked (what, how, on what), sample (which networks), trainings (in one process or several), journal (each kept as it
+ends), correlation (bootstrap), card (what is reckoned), words (what it means), show (tables, Markdown).
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ def calibrate(
 
     Each network is trained by the proxy and long, from `seeds` seeds each, none of them the same; the proxy's first is
     that of `search(seed=seed)`. The sample spreads over MACs; what exceeds `limits` is not in it. Each training is kept
-    in `folder` as it ends: the same call goes on where an earlier one was interrupted, and a call with more networks,
-    seeds or another stop_epoch uses what is there. `jobs` processes train side by side, on a CPU with one thread each.
+    in `folder` as it ends: the same call goes on where an earlier one was interrupted; one with more networks or seeds
+    trains what is missing, and one with a lower stop_epoch nothing. `jobs` processes train side by side, on a CPU with
+    one thread each.
 
     >>> report = calibrate("tiny_32", networks=24, settings=TrainSettings(epochs=12, stop_epoch=5))
     >>> report.card.single.tau, report.warning
 
     Raises:
         InputError: of an option, the space, the data, or a file of earlier trainings; one line.
-        CalibrationStopped: a process died.
+        CalibrationStopped: a process died, ten trainings failed in a row, or fewer than 5 networks could be trained.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is kept.
     """
     from explorer.calibrate.run import run

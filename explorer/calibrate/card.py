@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Card:
     epochs: tuple[Epoch, ...]
     proxy: Noise
     long: Noise
-    ceiling: Interval | None  # tau of one long training and the mean of the others; None where there is one seed
+    ceiling: Interval | None  # tau of a proxy that makes no mistake (ceiling()); None where there is one seed
 
     @property
     def single(self) -> Ranking:
@@ -124,8 +125,8 @@ def report_card(networks: Sequence[Network], *, seed: int = 0) -> Card:
         tau, rho = boot.tau(values, truth), boot.rho(values, truth)
         lead = boot.interval(single - np.nan_to_num(tau))  # what orders nothing agrees as much as chance does
         rankings.append(Ranking(name, boot.interval(tau), boot.interval(rho), lead))
-    epochs, ceiling = _epochs(boot, curves, truth, taus), _ceiling(boot, longs)
-    return Card(tuple(networks), tuple(rankings), epochs, noise(last), noise(longs), ceiling)
+    epochs = _epochs(boot, curves, truth, taus)
+    return Card(tuple(networks), tuple(rankings), epochs, noise(last), noise(longs), ceiling(boot, longs))
 
 
 def noise(accuracies: Floats) -> Noise:
@@ -137,6 +138,22 @@ def noise(accuracies: Floats) -> Noise:
     of_means = float(accuracies.mean(axis=1).var(ddof=1))  # holds what is left of the seeds' noise, too
     between_networks = float(np.sqrt(max(0.0, of_means - between_seeds**2 / seeds)))
     return Noise(between_seeds, between_networks, TOLD_APART * between_seeds)
+
+
+def ceiling(boot: Bootstrap, longs: Floats) -> Interval | None:
+    """The tau, against the mean of long trainings (networks, seeds), of a proxy that knew what each reaches on average.
+
+    The tau of two trainings, mean of all pairs, gives their correlation r = sin(pi tau / 2); that of the mean of k with
+    what is reached on average is the root of k r / (1 + (k - 1) r) (Spearman 1910, Brown 1910), and that gives a tau
+    again. What networks reach and the noise of seeds are taken to be normal, on some scale that keeps the order.
+    """
+    seeds = longs.shape[1]
+    if seeds < 2:
+        return None
+    tau = np.mean([boot.tau(longs[:, i], longs[:, j]) for i, j in combinations(range(seeds), 2)], axis=0)
+    single = np.sin(np.pi / 2 * np.clip(tau, 0, 1))
+    reliability = seeds * single / (1 + (seeds - 1) * single)
+    return boot.interval(2 / np.pi * np.arcsin(np.sqrt(reliability)))
 
 
 def _of_seeds(boot: Bootstrap, accuracies: Floats, truth: Floats) -> Floats:
@@ -156,13 +173,3 @@ def _epochs(boot: Bootstrap, curves: Floats, truth: Floats, taus: list[Floats]) 
         )
         for epoch, tau in enumerate(taus, 1)
     )
-
-
-def _ceiling(boot: Bootstrap, longs: Floats) -> Interval | None:
-    seeds = longs.shape[1]
-    if seeds < 2:
-        return None
-    if seeds == 2:
-        return boot.interval(boot.tau(longs[:, 0], longs[:, 1]))
-    others = [np.delete(longs, i, axis=1).mean(axis=1) for i in range(seeds)]
-    return boot.interval(np.mean([boot.tau(longs[:, i], others[i]) for i in range(seeds)], axis=0))

@@ -18,21 +18,22 @@ FORMAT = "vitscape/calibration@1"
 
 
 class Curve(Record):
-    """One training: its architecture's id, its seed, and the accuracy after each epoch, or why there is none."""
+    """One training: its architecture's id, its seed, the accuracy after each epoch, and why there are no more."""
 
     id: str
     seed: int
     accuracy_by_epoch: tuple[float, ...] = ()  # %
     seconds: float = 0.0  # wall time
-    error: str | None = None
+    error: str | None = None  # that ended it after these epochs
 
 
 class Journal:
     """The trainings made under one set of conditions: a file of JSON lines, the first of which are the conditions.
 
-    What the conditions leave open, space and sample, changes nothing: a larger sample finds what a smaller one trained.
+    What the conditions leave open changes nothing: a larger sample finds what a smaller one trained, and a schedule
+    that is left after fewer epochs what was trained for more, since it is the same up to there.
 
-    >>> with Journal(Path("runs"), "calibrate-tiny_32-5of12", conditions) as journal:
+    >>> with Journal(Path("runs"), "calibrate-tiny_32-proxy12", conditions) as journal:
     ...     journal.add(Curve(id="...", seed=0, accuracy_by_epoch=(31.2, 40.1), seconds=12.0))
 
     Raises:
@@ -70,8 +71,25 @@ class Journal:
 
     def add(self, curve: Curve) -> None:
         """Keeps a training; it is on the disk when this returns."""
-        self.kept[curve.id, curve.seed] = curve
+        self._note(curve)
         self._write(curve.model_dump(mode="json"))
+
+    def curve(self, key: tuple[str, int], epochs: int) -> Curve | None:
+        """The training of an architecture's id and a seed, left after so many epochs; with its error if it failed.
+
+        None where it has not been made for so long.
+        """
+        known = self.kept.get(key)
+        if known is None or len(known.accuracy_by_epoch) < epochs:
+            return None if known is None or known.error is None else known
+        return known.model_copy(update={"accuracy_by_epoch": known.accuracy_by_epoch[:epochs], "error": None})
+
+    def _note(self, curve: Curve) -> None:
+        key = (curve.id, curve.seed)
+        longest = max(self.kept.get(key, curve).accuracy_by_epoch, curve.accuracy_by_epoch, key=len)
+        self.kept[key] = curve.model_copy(
+            update={"accuracy_by_epoch": longest}
+        )  # one that was to go on may have failed
 
     def _write(self, line: dict[str, Any]) -> None:
         self.file.write(json.dumps(line).encode() + b"\n")
@@ -87,8 +105,7 @@ class Journal:
                     if json.loads(line) != self.conditions:
                         raise ValueError("made under other conditions")
                 else:
-                    curve = Curve.model_validate_json(line)
-                    self.kept[curve.id, curve.seed] = curve
+                    self._note(Curve.model_validate_json(line))
             except (ValidationError, ValueError, UnicodeDecodeError):
                 raise InputError(f"{self.path}:{number}: damaged, or made otherwise; move the file away") from None
         return whole

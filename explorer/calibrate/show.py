@@ -98,8 +98,10 @@ def _noise(card: Card) -> Table:
     if card.ceiling is None:
         footer = ["seeds are not told from networks with one seed: --seeds 2"]
     else:
-        other = "the other" if len(card.networks[0].longs) == 2 else "the mean of the others"
-        footer.append(f"ceiling: one long training ranks by tau {spelt(card.ceiling)} against {other}")
+        footer.append(
+            f"ceiling: a proxy that made no mistake would rank by tau {spelt(card.ceiling)} against the mean of"
+            f" {len(card.networks[0].longs)} long trainings, were what networks reach and the noise of seeds normal"
+        )
     return Table("Seeds against networks", headings, rows, footer)
 
 

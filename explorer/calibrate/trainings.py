@@ -6,11 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from explorer.calibrate.journal import Curve, Journal
-from explorer.evaluate import evaluate
 from explorer.frame import what
+from explorer.limits import Limits
 from explorer.proxy.data import load_data
-from explorer.proxy.train import TrainingDiverged, TrainSettings
-from explorer.search.attempt import Images
-from explorer.search.session import interrupts
+from explorer.proxy.train import TrainSettings
+from explorer.record import Evaluation
+from explorer.search.attempt import Images, Work, attempt
+from explorer.search.session import MOST_FAILURES, interrupts
+from explorer.search.stopping import Decision
 from explorer.setup import Setup
 from explorer.show import Display
 from search_spaces.architecture import Architecture
@@ -49,10 +50,9 @@ class Training:
     data_seed: int  # that chooses a part of them
     device: str
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Under which its journal keeps it."""
-        return self.architecture.id, self.seed
+    def curve(self, journal: Journal) -> Curve | None:
+        """What the journal has of it; None where it is still to be made."""
+        return journal.curve((self.architecture.id, self.seed), self.settings.epochs_run)
 
     @property
     def data(self) -> tuple[str, float, int]:
@@ -60,56 +60,84 @@ class Training:
         return self.source, self.settings.data_share, self.data_seed
 
 
+Made = Generator[tuple[Training, Curve], None, None]  # trainings as they end
+
+
 def train_all(
     trainings: list[Training], journal_of: Callable[[Training], Journal], jobs: int, console: Console
 ) -> None:
     """Makes the trainings that their journals lack, `jobs` at a time, on a CPU by one thread each.
 
-    Accuracies do not depend on the order or on `jobs`.
+    Accuracies do not depend on the order or on `jobs`. One that fails is kept as failed, with the reason, unless so
+    many fail in a row that the cause is elsewhere: those are made again by the next call.
 
     Raises:
-        CalibrationStopped: a process died.
+        CalibrationStopped: a process died, or ten trainings failed in a row.
+        InputError: of the set-up, so that every other training would meet it, too.
         KeyboardInterrupt: Ctrl-C or SIGTERM; those that were running are lost.
     """
-    missing = [one for one in trainings if one.key not in journal_of(one).kept]
-    with Trained(console, trainings) as progress, interrupts() as check:
-        for one in trainings:
-            if one not in missing:
-                progress.already(one)
-        for one, curve in _in_processes(missing, jobs) if jobs > 1 else _here(missing, progress, check):
-            journal_of(one).add(curve)
+    done: list[Training] = []
+    missing: list[Training] = []
+    for one in trainings:
+        (missing if one.curve(journal_of(one)) is None else done).append(one)
+    failed: list[tuple[Training, Curve]] = []  # in a row
+    with (
+        Trained(console, trainings) as progress,
+        interrupts() as check,
+        closing(_in_processes(missing, jobs) if jobs > 1 else _here(missing, progress, check)) as made,
+    ):
+        for one in done:
+            progress.already(one)
+        for one, curve in made:
+            if curve.error is not None:
+                failed.append((one, curve))
+            else:
+                _keep([*failed, (one, curve)], journal_of)
+                failed.clear()
             progress.finished(one, curve)
+            if len(failed) == MOST_FAILURES:
+                raise CalibrationStopped(f"{len(failed)} trainings failed in a row, the last with {curve.error}")
+    _keep(failed, journal_of)
+
+
+def _keep(made: list[tuple[Training, Curve]], journal_of: Callable[[Training], Journal]) -> None:
+    for one, curve in made:
+        journal_of(one).add(curve)
 
 
 def train_once(
     training: Training, images: Images, say: Callable[[str], None], on_epoch: Callable[[], None] = lambda: None
 ) -> Curve:
-    """The curve of one training, by the very function that a search's trial is."""
-    started = time.monotonic()
-    name, size = training.architecture.id, training.settings.image_size or training.architecture.image_size
+    """The curve of one training, or how far it came and why it failed; by the very function that a search's trial is.
 
-    def after_epoch(_: object) -> bool:
-        on_epoch()
-        return True
+    Raises:
+        InputError: of the set-up, so that every other training would meet it, too.
+        KeyboardInterrupt: as it came.
+    """
+    so_far: tuple[float, ...] = ()
 
-    try:
-        found = evaluate(
-            training.architecture,
-            data=images.at(size),
-            setup=Setup(device=training.device),
-            settings=training.settings,
-            seed=training.seed,
-            measure=("accuracy",),
-            on_step=say,
-            on_epoch=after_epoch,
-        )
-    except TrainingDiverged as error:
-        return Curve(id=name, seed=training.seed, seconds=time.monotonic() - started, error=str(error))
-    curve, seconds = found.accuracy_by_epoch, found.seconds["train"]
-    return Curve(id=name, seed=training.seed, accuracy_by_epoch=curve, seconds=seconds)
+    def after_epoch(found: Evaluation) -> Decision:
+        nonlocal so_far
+        if found.accuracy_by_epoch:
+            so_far = found.accuracy_by_epoch
+            on_epoch()
+        return Decision()
+
+    setup = Setup(device=training.device)
+    work = Work(("accuracy",), training.source, setup, training.settings, Limits(), training.seed)
+    found = attempt(training.architecture, work, images, on_step=say, decide=after_epoch)
+    if found["status"] == "complete":
+        so_far = found["evaluation"].accuracy_by_epoch
+    return Curve(
+        id=training.architecture.id,
+        seed=training.seed,
+        accuracy_by_epoch=so_far,
+        seconds=found["seconds"],
+        error=found.get("error"),
+    )
 
 
-def _here(trainings: list[Training], progress: Trained, check: Callable[[], None]) -> Iterator[tuple[Training, Curve]]:
+def _here(trainings: list[Training], progress: Trained, check: Callable[[], None]) -> Made:
     kept: Kept = {}
     for one in trainings:
 
@@ -122,7 +150,7 @@ def _here(trainings: list[Training], progress: Trained, check: Callable[[], None
         yield one, curve
 
 
-def _in_processes(trainings: list[Training], jobs: int) -> Iterator[tuple[Training, Curve]]:
+def _in_processes(trainings: list[Training], jobs: int) -> Made:
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
     before = set(multiprocessing.active_children())
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from explorer.calibrate.card import Card, Noise
+from explorer.calibrate.card import LAG, Card, Noise
 from explorer.calibrate.correlation import Interval
 
 GOAL = 0.7  # tau of one seed, from which a proxy ranks well: 85 % of the pairs of networks in the right order
@@ -48,22 +48,27 @@ def _when_to_stop(card: Card, epochs: int) -> str:
 
 
 def _what_limits(card: Card) -> str:
-    tau, mean = card.single.tau.value, card.rankings[0].tau.value
-    if card.ceiling is not None and card.ceiling.value < max(GOAL, tau):
-        return (
-            f"Seeds limit what can be seen: two long trainings agree by tau {number(card.ceiling.value)} only. A space"
-            " whose networks differ more, harder data, or more --seeds would tell more."
-        )
+    tau, mean, seeds = card.single.tau.value, card.rankings[0].tau.value, len(card.networks[0].longs)
     if tau >= GOAL or math.isnan(tau):
         return ""
-    if card.proxy.between_seeds is None:
+    if card.ceiling is None or card.proxy.between_seeds is None:
         return "Why it ranks no better cannot be told from one seed: --seeds 2."
-    if mean - tau > 0.1 or _lost(card.proxy):
+    most = f"against the mean of {seeds} long trainings no proxy is expected above tau {number(card.ceiling.value)}"
+    if tau > card.ceiling.value - LAG:
+        return (
+            f"Seeds limit what can be seen: {most}. A space whose networks differ more, harder data, or more --seeds"
+            " would tell more."
+        )
+    besides = f" Besides, {most}: more --seeds raise that." if card.ceiling.value < GOAL else ""
+    if mean - tau > LAG or _lost(card.proxy):
         return (
             f"Seeds blur the proxy: they differ by {card.proxy.between_seeds:.1f} points, the networks by"
             f" {card.proxy.between_networks:.1f}. Train longer, or retrain the front of a search with other seeds."
-        )
-    return "Seeds are not what limits it: other networks lead early than late. Train longer; more seeds do not help."
+        ) + besides
+    return (
+        "Seeds are not what limits it: other networks lead early than late. Train longer; more seeds do not help it."
+        + besides
+    )
 
 
 def _which_baseline(card: Card) -> str:
