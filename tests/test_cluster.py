@@ -64,7 +64,20 @@ def test_thirty_trials_outlive_a_lost_node_and_a_killed_driver_and_are_timed_one
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with launched(programs) as server, cluster(NODE, NODE, NODE) as made:
         url = server.url()
-        words = ("tiny_32", "--study", "s", "--storage", url, "--trials", "30", "--max-macs", "1M", *SHORT)
+        words = (
+            "tiny_32",
+            "--study",
+            "s",
+            "--storage",
+            url,
+            "--trials",
+            "30",
+            "--max-macs",
+            "1M",
+            *SHORT,
+            "--stopping",
+            "none",
+        )
         folder = tmp_path / "runs" / "logs" / "s"
 
         def finished() -> int:
@@ -212,6 +225,50 @@ def test_a_rule_stops_trials_that_train(nodes: Any, tmp_path: Path, engine: str)
         assert state == (TrialState.COMPLETE if number % 2 else TrialState.PRUNED)
     front = results.front(results.frame(study))
     assert all(number % 2 for number in front["number"])
+
+
+FORGETFUL = """
+import os, signal, sys
+from pathlib import Path
+from rich.console import Console
+from explorer import Setup, search
+from explorer.proxy.train import TrainSettings
+from explorer.search.resources import Cluster
+from search_spaces.space import parse_space
+
+class EndsWhatItKnows:
+    def __init__(self):
+        self.folder, self.learnt = Path.cwd(), []
+    def goes_on(self, number, so_far):
+        return len(self.learnt) < 3 and (self.folder / "killed").exists()
+    def learn(self, number, found):
+        self.learnt.append(number)
+        with open(self.folder / f"learnt-{os.getpid()}", "a") as file:
+            print(number, file=file)
+        if len(self.learnt) == 3 and not (self.folder / "killed").exists():
+            (self.folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+search(
+    parse_space(Path("mini.yaml").read_text()), study="s", storage="a.db", trials=9, data="digits",
+    objectives=("accuracy", "macs"), setup=Setup("cpu"), settings=TrainSettings(epochs=200), stopping=EndsWhatItKnows(),
+    gating=False, cluster=Cluster(sys.argv[1], workers=1), console=Console(quiet=True),
+)
+"""
+
+
+def test_a_rule_whose_process_is_killed_is_taught_again_what_it_had_learnt(nodes: Any, tmp_path: Path) -> None:
+    (tmp_path / "rule.py").write_text(FORGETFUL)
+    told = environment(tmp_path) | AUTH | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    words = [sys.executable, "rule.py", nodes.address]
+    done = subprocess.run(words, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    study = load_study("s", str(tmp_path / "a.db"))
+    own = {number: one for number, one in records(study).items() if one.status in ("complete", "stopped")}
+    assert [one.status for one in own.values()] == ["stopped"] * 9
+    first, second = sorted(tmp_path.glob("learnt-*"), key=lambda file: file.stat().st_mtime)
+    assert first.read_text().split() == [str(number) for number in sorted(own)[:3]]
+    assert second.read_text().split()[:8] == [str(number) for number in sorted(own)[:8]]
 
 
 def test_what_cannot_reach_the_front_is_not_trained_on_a_cluster_either(nodes: Any, tmp_path: Path) -> None:

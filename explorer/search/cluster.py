@@ -33,7 +33,7 @@ from explorer.search.searching import Begin, Searching
 from explorer.search.session import SearchStopped, interrupts, session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
-from explorer.search.worker import Desk, Hello, Note, Worker, pack
+from explorer.search.worker import Desk, Heard, Hello, Note, Worker, pack
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -70,10 +70,10 @@ def run(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # on our own node, so that it dies with us alone
     desk: Any = ray.remote(Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(rule)
-    told = None if rule is None else _AtDesk(desk)
+    at_desk = _AtDesk(desk)
     with (
         interrupts() as check,
-        begin(study, plan, budget, presets, progress, told, engine="ray") as search,
+        begin(study, plan, budget, presets, progress, None if rule is None else at_desk, engine="ray") as search,
         _crews(plan, cluster, desk, rule is not None, worker, progress) as (timers, trainers),
     ):
         engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir, progress.warn))
@@ -84,31 +84,38 @@ def run(
             engine.begin()
             engine.collect()
             if engine.is_time_to_tell():
-                engine.tell(_notes(desk))
-        engine.tell(_notes(desk))
+                engine.tell(at_desk.notes())
+        engine.tell(at_desk.notes())
     return search.ended or "nothing was asked for"
 
 
-def _notes(desk: Any) -> list[Note]:
-    """What the workers have noted since the last asking; nothing where the desk was killed and is begun again."""
-    try:
-        return list(ray.get(desk.notes.remote()))
-    except RayError:
-        return []
-
-
 class _AtDesk:
-    """A rule that lives at the desk, as the session teaches it."""
+    """What is at the desk, as the driver knows it: notes, and a rule, which the session teaches."""
 
     def __init__(self, desk: Any) -> None:
         self.desk = desk
+        self.taught: list[tuple[int, TrialRecord]] = []
+
+    def notes(self) -> list[Note]:
+        """What the workers have noted since the last asking; nothing where the desk was killed and is begun again.
+
+        One that was begun again has forgotten what its rule had learnt, and is taught it again.
+        """
+        try:
+            heard: Heard = ray.get(self.desk.hear.remote())
+        except RayError:
+            return []
+        for place in range(heard.learnt, len(self.taught)):
+            self.desk.learn.remote(place, *self.taught[place])
+        return heard.notes
 
     def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
         found: Decision = ray.get(self.desk.decide.remote(number, architecture, so_far))
         return found
 
     def learn(self, number: int, record: TrialRecord) -> None:
-        self.desk.learn.remote(number, record)
+        self.desk.learn.remote(len(self.taught), number, record)
+        self.taught.append((number, record))
 
 
 class _Engine:

@@ -44,26 +44,35 @@ class Note(NamedTuple):
     text: str
 
 
+class Heard(NamedTuple):
+    """What the desk says when it is asked."""
+
+    notes: list[Note]  # what has come since the last asking
+    learnt: int  # records that the rule was taught, of all that there are
+
+
 class Desk:
     """An actor beside the driver: collects what trials are at, and asks the stopping rule, in the order of arrival."""
 
     def __init__(self, rule: Rule | None) -> None:
         self.rule = rule
         self.kept: list[Note] = []
+        self.learnt = 0
 
     def note(self, note: Note) -> None:
         self.kept.append(note)
 
-    def notes(self) -> list[Note]:
-        """What has come since the last asking."""
+    def hear(self) -> Heard:
         found, self.kept = self.kept, []
-        return found
+        return Heard(found, self.learnt)
 
     def decide(self, number: int, architecture: Architecture, so_far: Evaluation) -> Decision:
         return Decision() if self.rule is None else self.rule.decide(number, architecture, so_far)
 
-    def learn(self, number: int, record: TrialRecord) -> None:
-        if self.rule is not None:
+    def learn(self, place: int, number: int, record: TrialRecord) -> None:
+        """Teaches the rule a record, the one that has its turn: a desk that is begun again waits for the first one."""
+        if self.rule is not None and place == self.learnt:
+            self.learnt += 1
             self.rule.learn(number, record)
 
 
