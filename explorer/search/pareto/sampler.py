@@ -68,7 +68,9 @@ class ParetoSampler(BaseSampler):
         return {}
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Plans the whole point, and writes it into the trial."""
+        """Plans the whole point, and writes it into the trial, unless it is there: a Trial may be made of it again."""
+        if PLAN in trial.system_attrs:
+            return
         fixed = trial.system_attrs.get(FIXED, {})
         with self._lock:
             history, model = self._of(study)
