@@ -194,6 +194,14 @@ def test_seeds_limit_a_proxy_that_is_near_what_they_let_be_seen() -> None:
     assert any(line.startswith("Seeds limit what can be seen: against the mean of 2") for line in advice(card, 12))
 
 
+def test_seeds_limit_what_can_be_seen_of_any_proxy_where_long_trainings_agree_by_chance_alone() -> None:
+    for seed in range(20):
+        card = made_up(6, seed=seed, early=40, late=40, sized=100, long=200)
+        assert card.ceiling is not None
+        if card.ceiling.value == 0 and card.single.tau.value < 0.7:
+            assert any(line.startswith("Seeds limit what can be seen") for line in advice(card, 12))
+
+
 def test_a_single_seed_says_what_it_cannot_tell() -> None:
     card = made_up(early=30, late=20, sized=50, seeds=1)
     assert card.ceiling is None

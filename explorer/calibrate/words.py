@@ -54,7 +54,7 @@ def _what_limits(card: Card) -> str:
     if card.ceiling is None or card.proxy.between_seeds is None:
         return "Why it ranks no better cannot be told from one seed: --seeds 2."
     most = f"against the mean of {seeds} long trainings no proxy is expected above tau {number(card.ceiling.value)}"
-    if tau > card.ceiling.value - LAG:
+    if max(tau, 0.0) > card.ceiling.value - LAG:  # what ranks worse than chance ranks as chance does
         return (
             f"Seeds limit what can be seen: {most}. A space whose networks differ more, harder data, or more --seeds"
             " would tell more."
