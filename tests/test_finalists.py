@@ -47,7 +47,8 @@ def find(console: Console | None = None, **options: object) -> optuna.Study:
     """A search of four trials that trains for two of five epochs, and three finalists."""
     options = {"objectives": ("accuracy", "macs"), "data": "digits", "trials": 4, "finalists": 3, **options}
     options = {"settings": SCHEDULE, "stopping": None, "console": console or Console(quiet=True), **options}
-    return search(parse_space(MINI), storage="a.db", setup=CPU, **options)  # type: ignore[arg-type]
+    space = parse_space(str(options.pop("space", MINI)))
+    return search(space, storage="a.db", setup=CPU, **options)  # type: ignore[arg-type]
 
 
 def measured(points: Sequence[tuple[float, float]]) -> Any:
@@ -157,7 +158,9 @@ def test_an_interrupted_final_stage_goes_on_with_the_rest_and_searches_no_furthe
         return once(*words, **options)
 
     monkeypatch.setattr(trainings, "train", interrupted)
-    by_hours = {"trials": None, "hours": 0.001, "settings": TrainSettings(epochs=2, stop_epoch=1, data_share=0.2)}
+    many = MINI.replace("ffn_ratio: [1, 2]", f"ffn_ratio: {list(range(1, 33))}")  # more than it gets to
+    settings = TrainSettings(epochs=2, stop_epoch=1, data_share=0.2)
+    by_hours: dict[str, Any] = {"trials": None, "hours": 0.001, "settings": settings, "space": many}
     with pytest.raises(KeyboardInterrupt):
         find(**by_hours)
     study = load_study(None, "a.db")
