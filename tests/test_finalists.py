@@ -34,6 +34,7 @@ from tests.studies import add, evaluation, new_study, table
 CPU = Setup(device="cpu", time_limit_s=0.2)
 SCHEDULE = TrainSettings(epochs=5)
 BOTH = ("accuracy", "latency")
+LARGE = MINI.replace("ffn_ratio: [1, 2]", f"ffn_ratio: {list(range(1, 33))}")  # more than a search of seconds gets to
 
 
 @pytest.fixture(autouse=True)
@@ -158,9 +159,8 @@ def test_an_interrupted_final_stage_goes_on_with_the_rest_and_searches_no_furthe
         return once(*words, **options)
 
     monkeypatch.setattr(trainings, "train", interrupted)
-    many = MINI.replace("ffn_ratio: [1, 2]", f"ffn_ratio: {list(range(1, 33))}")  # more than it gets to
     settings = TrainSettings(epochs=2, stop_epoch=1, data_share=0.2)
-    by_hours: dict[str, Any] = {"trials": None, "hours": 0.001, "settings": settings, "space": many}
+    by_hours: dict[str, Any] = {"trials": None, "hours": 0.001, "settings": settings, "space": LARGE}
     with pytest.raises(KeyboardInterrupt):
         find(**by_hours)
     study = load_study(None, "a.db")
@@ -215,7 +215,8 @@ def test_a_finalist_that_always_fails_is_tried_once_more_and_then_keeps_no_searc
         return once(*words, **options)
 
     monkeypatch.setattr(trainings, "train", breaking)
-    by_hours = {"trials": None, "hours": 0.0005, "finalists": 1, "settings": TrainSettings(epochs=2, stop_epoch=1)}
+    settings = TrainSettings(epochs=2, stop_epoch=1)
+    by_hours: dict[str, Any] = {"trials": None, "hours": 0.0005, "finalists": 1, "settings": settings, "space": LARGE}
     many, tries = [], []
     for _ in range(3):
         study = find(**by_hours)
