@@ -115,3 +115,10 @@ def metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     if len(set(wanted)) < len(wanted) or not wanted:
         raise MetricError(f"objectives must be one or more different metrics, not {', '.join(wanted) or 'none'}")
     return rows
+
+
+def minimised(rows: Iterable[Metric], evaluation: Evaluation) -> tuple[float, ...] | None:
+    """The stored numbers of an evaluation, those to maximise with their sign turned; None where one is missing."""
+    values = [(row.read(evaluation), row.maximize) for row in rows]
+    known = tuple(-value if maximize else value for value, maximize in values if value is not None)
+    return known if len(known) == len(values) else None

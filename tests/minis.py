@@ -60,3 +60,12 @@ def refuses(run: Run, *words: str) -> str:
     assert err.count("\n") == 1, err
     assert "Traceback" not in err
     return err
+
+
+def refuses_search(run: Run, folder: Path, words: str) -> str:
+    """As `refuses`, of a search of MINI on digits with these options; none of them may leave a study behind."""
+    (folder / "mini.yaml").write_text(MINI)
+    command = "search mini.yaml --data digits --trials 1 --storage none.db --device cpu"
+    told = refuses(run, *command.split(), *words.split())
+    assert not (folder / "none.db").exists()
+    return told

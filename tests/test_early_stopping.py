@@ -25,7 +25,7 @@ from explorer.analysis.saved import STOPPED, UNBEGUN, saved
 from explorer.evaluate import count
 from explorer.limits import Limits
 from explorer.proxy.train import TrainSettings
-from explorer.record import Conditions, Evaluation, Latency, TrialRecord
+from explorer.record import Evaluation, Latency, TrialRecord
 from explorer.search.budget import Account, Budget
 from explorer.search.reach import LEAST, Reach
 from explorer.search.stopping import Decision, audited
@@ -34,6 +34,7 @@ from explorer.storage import ATTRIBUTE, load_study
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace, load_space, parse_space
 from tests.minis import MINI, Run, refuses
+from tests.studies import CONDITIONS, table
 
 EPOCHS = 12
 BOTH = ("accuracy", "latency")
@@ -41,17 +42,7 @@ SPACE = parse_space(MINI.replace("ffn_ratio: [1, 2]", "ffn_ratio: [1, 2, 3, 4]")
 
 
 def latency(ms: float) -> Latency:
-    where = Conditions(
-        device="cpu",
-        device_name="CPU",
-        runtime="eager",
-        precision="fp32",
-        batch_size=1,
-        image_size=16,
-        threads=1,
-        torch="2",
-    )
-    return Latency(median_ms=ms, ci95_ms=(ms, ms), samples=1, stop="converged", conditions=where)
+    return Latency(median_ms=ms, ci95_ms=(ms, ms), samples=1, stop="converged", conditions=CONDITIONS)
 
 
 def every(space: SearchSpace) -> list[Architecture]:
@@ -466,8 +457,6 @@ def test_patience_counts_growth_as_results_does(points: list[tuple[float, int]],
 
 
 def _frame(points: list[tuple[float, int]]) -> Any:
-    from tests.studies import table
-
     return table([{"accuracy": accuracy, "macs": macs} for accuracy, macs in points])
 
 

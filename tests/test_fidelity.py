@@ -26,7 +26,7 @@ from search_spaces.architecture import parse_architecture
 from search_spaces.document import parse_yaml
 from search_spaces.errors import InputError
 from search_spaces.space import parse_space
-from tests.minis import ARCHITECTURE, MINI, Run, refuses
+from tests.minis import ARCHITECTURE, MINI, Run, refuses_search
 
 CPU = Setup(device="cpu", time_limit_s=0.2)
 SHORT = TrainSettings(epochs=2)
@@ -241,10 +241,7 @@ def test_a_study_from_before_there_were_fidelities_is_continued_in_full() -> Non
 def test_a_fidelity_that_cannot_be_is_one_line_and_leaves_no_study(
     run: Run, tmp_path: Path, words: str, told: str
 ) -> None:
-    (tmp_path / "mini.yaml").write_text(MINI)
-    command = "search mini.yaml --data digits --trials 1 --storage none.db --device cpu"
-    assert told in refuses(run, *command.split(), *words.split())
-    assert not (tmp_path / "none.db").exists()
+    assert told in refuses_search(run, tmp_path, words)
 
 
 def test_the_command_line_takes_a_fidelity_and_the_stop_epoch_beside_it(run: Run, tmp_path: Path) -> None:

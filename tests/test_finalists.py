@@ -28,7 +28,7 @@ from explorer.search.session import sole_searcher
 from explorer.status import status_of
 from explorer.storage import ATTRIBUTE, StorageError, load_study
 from search_spaces.space import parse_space
-from tests.minis import MINI, Run, refuses
+from tests.minis import MINI, Run, refuses, refuses_search
 from tests.studies import add, evaluation, new_study, table
 
 CPU = Setup(device="cpu", time_limit_s=0.2)
@@ -259,10 +259,7 @@ def test_the_command_line_shows_how_the_finalists_moved(run: Run) -> None:
 def test_finalists_that_cannot_be_are_one_line_and_leave_no_study(
     run: Run, tmp_path: Path, words: str, told: str
 ) -> None:
-    (tmp_path / "mini.yaml").write_text(MINI)
-    command = "search mini.yaml --data digits --trials 1 --storage none.db --device cpu"
-    assert told in refuses(run, *command.split(), *words.split())
-    assert not (tmp_path / "none.db").exists()
+    assert told in refuses_search(run, tmp_path, words)
 
 
 def test_a_search_that_is_cheaper_in_its_data_alone_may_run_the_whole_schedule() -> None:

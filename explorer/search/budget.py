@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explorer.metrics import metrics
+from explorer.metrics import metrics, minimised
 from explorer.record import TrialRecord
 from explorer.results import REFERENCE_MARGIN, volume
 from explorer.search.study import spent
@@ -63,7 +63,8 @@ class Account:
         if not spent(record):
             return False
         self.done += 1
-        self._points.append(self._point(record))
+        found = record.evaluation if record.status == "complete" else None
+        self._points.append(None if found is None else minimised(self.objectives, found))
         return True
 
     def why_over(self) -> str | None:
@@ -95,13 +96,6 @@ class Account:
         maximised = np.array([row.maximize for row in self.objectives])
         corner = np.where(maximised, 0.0, now.max(axis=0) * REFERENCE_MARGIN)
         return volume(now, corner) <= volume(np.array(before), corner) * (1 + LEAST_GROWTH)
-
-    def _point(self, record: TrialRecord) -> tuple[float, ...] | None:
-        if record.status != "complete" or record.evaluation is None:
-            return None
-        values = [(row.read(record.evaluation), row.maximize) for row in self.objectives]
-        known = tuple(-value if maximize else value for value, maximize in values if value is not None)
-        return known if len(known) == len(values) else None
 
 
 def training_seconds(record: TrialRecord) -> float:

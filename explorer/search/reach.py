@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from explorer.metrics import metrics
+from explorer.metrics import metrics, minimised
 from explorer.record import Evaluation, TrialRecord
 from explorer.search.choices import traits
 from explorer.search.expectation import Curve, Expectation
@@ -79,9 +79,7 @@ class Reach:
 
     def _costs(self, found: Evaluation) -> tuple[float, ...] | None:
         """The objectives beside the accuracy, all minimised; None where one was not measured."""
-        values = [row.read(found) for row in metrics(self.objectives) if row.name != "accuracy"]
-        known = tuple(value for value in values if value is not None)
-        return known if len(known) == len(values) else None
+        return minimised((row for row in metrics(self.objectives) if row.name != "accuracy"), found)
 
     def _best_at(self, so_far: Evaluation) -> Finished | None:
         """The most accurate finished trial that costs no more in anything."""

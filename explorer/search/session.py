@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 
-from explorer.metrics import metrics
+from explorer.metrics import metrics, minimised
 from explorer.profile.lease import exclusive
 from explorer.record import TrialRecord
 from explorer.search.attempt import Found
@@ -242,10 +242,8 @@ class RunningFront:
         """Whether a complete trial is on the front now."""
         if record.status != "complete" or record.evaluation is None:
             return False
-        values = [metric.read(record.evaluation) for metric in self.objectives]
-        signs = [-1 if metric.maximize else 1 for metric in self.objectives]
-        point = tuple(sign * value for sign, value in zip(signs, values, strict=True) if value is not None)
-        if any(all(a <= b for a, b in zip(other, point, strict=True)) for other in self.points):
+        point = minimised(self.objectives, record.evaluation)
+        if point is None or any(all(a <= b for a, b in zip(other, point, strict=True)) for other in self.points):
             return False
         self.points = [p for p in self.points if not all(a <= b for a, b in zip(point, p, strict=True))] + [point]
         return True

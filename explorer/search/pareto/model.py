@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import moocore
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from explorer.search.pareto.acquisition import Scale, expected_improvement
@@ -45,7 +44,7 @@ class Model:
         feasible = [row for row in rows if row.feasible]
         if feasible:
             values = np.array([row.values for row in feasible])
-            return [feasible[i].point for i in np.flatnonzero(nondominated(values))]
+            return [feasible[i].point for i in np.flatnonzero(moocore.is_nondominated(values))]
         excess = [sum(max(value, 0.0) for value in row.constraints.values()) for row in rows]
         return [rows[i].point for i in np.argsort(excess, kind="stable")[:5]]
 
@@ -89,7 +88,7 @@ class Model:
             deviations.append(np.where(exact, 1e-9, deviation))
             fantasies.append(scale.linear(fantasy))
         linear = np.stack([scale.linear(scale.model(feasible[:, j])) for j, scale in enumerate(scales)], axis=1)
-        front = np.concatenate([linear[nondominated(linear)], np.stack(fantasies, axis=1)])
+        front = np.concatenate([linear[moocore.is_nondominated(linear)], np.stack(fantasies, axis=1)])
         gain = expected_improvement(np.stack(means, axis=1), np.stack(deviations, axis=1), scales, front, linear, rng)
         return found[int(np.argmax(gain * chance + 1e-12 * chance))]
 
@@ -193,13 +192,6 @@ def scaled(facts: list[Facts]) -> Array:
         found[i, : len(fact.features)] = fact.features
     low, high = found.min(axis=0), found.max(axis=0)
     return np.asarray((found - low) / np.where(high > low, high - low, 1.0))
-
-
-def nondominated(points: Array) -> NDArray[np.bool_]:
-    """(points,) which of them no other dominates; of equals the first."""
-    if points.shape[1] == 1:  # moocore starts at two objectives
-        return np.arange(len(points)) == np.argmin(points[:, 0])
-    return np.asarray(moocore.is_nondominated(points))
 
 
 def _value(facts: Facts, j: int) -> float:
