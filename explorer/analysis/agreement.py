@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from explorer.analysis.bootstrap import interval, weighted_rho, weighted_tau, weights
 from explorer.analysis.distribution import COMPLEXITY
 from explorer.metrics import Metric
 from explorer.results import interval_columns, latencies, metrics_of, verdict_column
@@ -104,15 +105,10 @@ def compared(first: Values, second: Values, draws: int, generator: np.random.Gen
     """tau, rho, their intervals, and the shares of pairs told and in the same order, of the same architectures."""
     count = len(first.middle)
     one, other = order(first), order(second)
-    agree, told_one, told_other = one * other, np.abs(one), np.abs(other)
-    # how often each architecture was drawn, the first row for the sample itself; an architecture ties with itself
-    weights = np.ones((1 + draws, count), dtype=np.float32)
-    weights[1:] = generator.multinomial(count, np.full(count, 1 / count), size=draws)
-    total, left, right = (np.einsum("bi,bi->b", weights @ m, weights) for m in (agree, told_one, told_other))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tau = total / np.sqrt(left * right)
-    rho = _spearman(first.middle, second.middle, weights)
-    told = float((told_one * told_other).sum())
+    agree = one * other
+    drawn = weights(count, draws, generator, np.float32)
+    tau, rho = weighted_tau(one, other, drawn), weighted_rho(first.middle, second.middle, drawn)
+    told = float(np.abs(agree).sum())
     same = float((agree > 0).sum()) / told if told else np.nan
     shares = {"told": told / (count * (count - 1)), "same": same}
     return _with_interval("tau", tau) | _with_interval("rho", rho) | shares
@@ -160,32 +156,4 @@ def ranks(values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _with_interval(name: str, drawn: Floats) -> dict[str, float]:
-    """The first of these as the estimate, and 95 % of the others as its interval; NaN where nothing can be told."""
-    others = drawn[1:][np.isfinite(drawn[1:])]
-    if not others.size or not np.isfinite(drawn[0]):
-        return {name: float(drawn[0]), f"{name}_lo": np.nan, f"{name}_hi": np.nan}
-    low, high = np.quantile(others, [0.025, 0.975])
-    return {name: float(drawn[0]), f"{name}_lo": float(low), f"{name}_hi": float(high)}
-
-
-def _spearman(first: Floats, second: Floats, weights: NDArray[np.float32]) -> Floats:
-    """Spearman's rho of each weighting (draws, n), equal values sharing their mean rank."""
-    one, other = (_weighted_ranks(values, weights) for values in (first, second))
-    share = weights / weights.sum(axis=1, keepdims=True)
-    one = one - (share * one).sum(axis=1, keepdims=True)
-    other = other - (share * other).sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = (share * one * other).sum(axis=1) / np.sqrt(
-            (share * one**2).sum(axis=1) * (share * other**2).sum(axis=1)
-        )
-    return found
-
-
-def _weighted_ranks(values: Floats, weights: NDArray[np.float32]) -> Floats:
-    """(draws, n): each value's mean rank where value i is there weights[:, i] times."""
-    distinct, index = np.unique(values, return_inverse=True)
-    totals = np.zeros((len(distinct), len(weights)))
-    np.add.at(totals, index, weights.T)
-    ends = totals.cumsum(axis=0)
-    ranked: Floats = (ends - (totals - 1) / 2)[index].T
-    return ranked
+    return dict(zip((name, f"{name}_lo", f"{name}_hi"), interval(drawn), strict=True))
