@@ -16,6 +16,7 @@ from search_spaces.architecture import require_size
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
+    from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
     from search_spaces.space import SearchSpace
 
@@ -103,6 +104,19 @@ def fitted(settings: TrainSettings, space: SearchSpace) -> TrainSettings:
     for stride in space.strides:
         require_size(size, stride, space.most_stages)
     return settings
+
+
+def require_data(space: SearchSpace, dataset: Dataset, source: str, settings: TrainSettings, seed: int) -> None:
+    """Raise InputError, one line, where networks of the space cannot be trained on all data, or a share of it."""
+    channels, batch, share = dataset.train_images.shape[1], settings.batch_size, settings.data_share
+    if space.root.leaf("in_channels").options != (channels,):
+        raise InputError(f"in_channels: the data {source} has {channels} channels; set in_channels: {channels}")
+    for option, images, way_out in (
+        (f"data={source}", len(dataset.train_images), "give more, or a smaller batch_size"),
+        (f"fidelity data={share:g}", len(dataset.at_share(share, seed).train_images), "raise it"),
+    ):
+        if images < batch:
+            raise InputError(f"{option}: {images} training images are fewer than a batch of {batch}; {way_out}")
 
 
 def left_early(settings: TrainSettings) -> TrainSettings:

@@ -235,7 +235,7 @@ def test_a_study_from_before_there_were_fidelities_is_continued_in_full() -> Non
         ("--fidelity image_size=4", "image_size=4: give at least 8 pixels"),
         ("--fidelity image_size=32", "image_size=32: the space has images of 16 pixels"),
         ("--fidelity image_size=14", "image_size=14: the stem's stride 4 does not divide it; give 12 or 16"),
-        ("--fidelity data=0.01", "10 training images are fewer than a batch of 64, in the fidelity's share of them"),
+        ("--fidelity data=0.01", "fidelity data=0.01: 10 training images are fewer than a batch of 64; raise it"),
     ],
 )
 def test_a_fidelity_that_cannot_be_is_one_line_and_leaves_no_study(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -18,9 +18,6 @@ from explorer.proxy.train import TrainSettings
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
-
-if TYPE_CHECKING:
-    from explorer.proxy.dataset import Dataset
 
 LONG_SEEDS = 2**31  # and up: no search has them, so that no long training begins as a proxy did
 
@@ -94,16 +91,3 @@ def lengthened(short: TrainSettings, epochs: int) -> TrainSettings:
     if epochs < short.epochs_run or long == short:
         raise InputError(f"long-epochs={epochs}: no more than the proxy's {short.epochs_run} epochs; raise it")
     return long
-
-
-def require_data(space: SearchSpace, dataset: Dataset, data: str, settings: TrainSettings, seed: int) -> None:
-    """Raise InputError, one line, where networks of the space cannot be trained on the data, or on a share of it."""
-    channels, batch, share = dataset.train_images.shape[1], settings.batch_size, settings.data_share
-    if space.root.leaf("in_channels").options != (channels,):
-        raise InputError(f"in_channels: the data {data} has {channels} channels; set in_channels: {channels}")
-    for option, images, way_out in (
-        (f"data={data}", len(dataset.train_images), "give more, or a smaller batch_size"),
-        (f"fidelity data={share:g}", len(dataset.at_share(share, seed).train_images), "raise it"),
-    ):
-        if images < batch:
-            raise InputError(f"{option}: {images} training images are fewer than a batch of {batch}; {way_out}")

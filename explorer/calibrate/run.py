@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from explorer.calibrate import FEWEST
-from explorer.calibrate.asked import Asked, lengthened, require_data
+from explorer.calibrate.asked import Asked, lengthened
 from explorer.calibrate.card import Network, report_card
 from explorer.calibrate.journal import Curve, Journal
 from explorer.calibrate.sample import stratified
 from explorer.calibrate.show import Report
 from explorer.calibrate.trainings import CalibrationStopped, Training, train_all
 from explorer.calibrate.words import advice, warning
-from explorer.fidelity import fitted
+from explorer.fidelity import fitted, require_data
 from explorer.frame import what
 from explorer.limits import Limits
 from explorer.profile.device import resolve_device

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from explorer.limits import Limits
-    from explorer.proxy.dataset import Dataset
     from explorer.proxy.train import TrainSettings
     from explorer.search.resources import Cluster
     from explorer.search.stopping import Rule, Stopping
@@ -86,7 +85,7 @@ def search(
     import optuna
     from rich.console import Console
 
-    from explorer.fidelity import final_stage_told, fitted, left_early
+    from explorer.fidelity import final_stage_told, fitted, left_early, require_data
     from explorer.limits import Limits
     from explorer.metrics import metrics
     from explorer.patient_storage import show_waits
@@ -126,9 +125,9 @@ def search(
         fingerprint = None
         if "accuracy" in objectives:
             smallest = settings.image_size or min(space.image_sizes)
-            dataset = load_data(data, smallest).at_share(settings.data_share, seed)
+            dataset = load_data(data, smallest)
+            require_data(space, dataset, data, settings, seed)
             space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
-            _check_data(space, dataset, settings)
         work = Work(objectives, data, setup, settings, limits, seed, screen)
         plan = Plan(space, work, fingerprint, place, stopped_by, gates)
         opened = open_study(name, storage, plan, make_sampler(sampler, seed))
@@ -171,17 +170,6 @@ def _screened(screen: str, rule: Rule | None, objectives: Sequence[str]) -> Rule
     if "accuracy" not in objectives:
         raise InputError(f"screen={screen}: nothing is trained without accuracy among the objectives; add it")
     return Screened(require_score(screen), rule)
-
-
-def _check_data(space: SearchSpace, dataset: Dataset, settings: TrainSettings) -> None:
-    channels, images = dataset.train_images.shape[1], len(dataset.train_images)
-    if space.root.leaf("in_channels").options != (channels,):
-        raise InputError(f"in_channels: the data {dataset.name} has {channels} channels; set in_channels: {channels}")
-    if images < settings.batch_size:
-        raise InputError(
-            f"data={dataset.name}: {images} training images are fewer than a batch of {settings.batch_size}"
-            + (", in the fidelity's share of them; raise it" if dataset.share < 1 else "")
-        )
 
 
 __all__ = ["STORAGE", "default_sampler", "search"]
