@@ -27,7 +27,7 @@ from explorer.limits import Limits
 from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation, Latency, TrialRecord
 from explorer.search.budget import Account, Budget
-from explorer.search.reach import LEAST, Reach
+from explorer.search.reach import ENOUGH, LEAST, Reach
 from explorer.search.stopping import Decision, audited
 from explorer.search.study import EXPECTED, StudyMismatch
 from explorer.storage import ATTRIBUTE, load_study
@@ -140,12 +140,23 @@ def test_a_candidate_cheaper_than_all_that_are_finished_is_trained_whatever_it_s
 
 @given(st.sampled_from(ALL), st.integers(0, EPOCHS - 1), st.integers(0, LEAST - 1), st.integers(0, 15))
 @settings(max_examples=40, deadline=None)
-def test_nothing_is_stopped_before_ten_trainings_have_run_to_the_end(
+def test_nothing_is_stopped_before_some_trainings_have_run_to_the_end(
     one: Architecture, epochs: int, whole: int, others: int
 ) -> None:
     rule = taught(taught(reach(), whole), others, epochs=3)
     slow = after(TABLE[one.id], epochs).model_copy(update={"latency": latency(1e6)})
     assert rule.decide(0, one, slow).goes_on
+
+
+def test_while_few_have_ended_what_costs_more_than_all_of_them_is_trained() -> None:
+    worst = min((one for one in ALL if not audited(one)), key=final)
+    hopeless = (20.0, 20.0, 20.0, 20.0, 20.0)
+    for whole, ms, goes_on in ((LEAST, 1e6, True), (ENOUGH - 1, 1e6, True), (ENOUGH, 1e6, False)):
+        shown = after(TABLE[worst.id], 5).model_copy(update={"latency": latency(ms), "accuracy_by_epoch": hopeless})
+        assert taught(reach(), whole).decide(0, worst, shown).goes_on == goes_on
+    few = taught(reach(), LEAST)
+    within = max(one.costs[0] for one in few.finished)  # no more than all of them
+    assert not few.decide(0, worst, shown.model_copy(update={"latency": latency(within)})).goes_on
 
 
 def test_one_architecture_in_twenty_is_trained_to_the_end_whatever_is_expected() -> None:

@@ -20,8 +20,9 @@ from explorer.search.stopping import Decision, Own, Rule, Stopping, audited
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
-LEAST = 10  # trainings run to the end before anything is stopped
-SHARE = 0.75  # of the trainings that end below the bound
+LEAST = 6  # trainings run to the end before anything is stopped
+ENOUGH = 12  # before anything is that costs more than all of them
+SHARE = 0.55  # of the trainings that end below the bound
 STOPPING = ("front", "none")  # rules by name
 
 
@@ -57,7 +58,8 @@ class Reach:
         asked = self.stops if curve else self.gates
         if not asked or len(curve) >= self.epochs or len(self.finished) < LEAST or audited(architecture):
             return Decision()
-        best = self._best_at(so_far)
+        costs = self._costs(so_far)
+        best = None if costs is None or self._too_early(costs) else self._best_at(costs)
         if best is None:
             return Decision()
         known = traits(architecture.canonical.to_dict(), so_far)
@@ -81,11 +83,16 @@ class Reach:
         """The objectives beside the accuracy, all minimised; None where one was not measured."""
         return minimised((row for row in metrics(self.objectives) if row.name != "accuracy"), found)
 
-    def _best_at(self, so_far: Evaluation) -> Finished | None:
+    def _too_early(self, costs: tuple[float, ...]) -> bool:
+        """Whether few trainings have ended, and a candidate costs more than all: what it reaches is guessed, too low.
+
+        Of several that train at once the small ones end first.
+        """
+        largest = (max(column) for column in zip(*(one.costs for one in self.finished), strict=True))
+        return len(self.finished) < ENOUGH and all(a > b for a, b in zip(costs, largest, strict=True))
+
+    def _best_at(self, costs: tuple[float, ...]) -> Finished | None:
         """The most accurate finished trial that costs no more in anything."""
-        costs = self._costs(so_far)
-        if costs is None:
-            return None
         as_cheap = (one for one in self.finished if all(a <= b for a, b in zip(one.costs, costs, strict=True)))
         return max(as_cheap, key=lambda one: one.accuracy, default=None)
 
