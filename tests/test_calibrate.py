@@ -417,6 +417,13 @@ def test_what_fails_is_kept_left_out_and_said(tmp_path: Path, run: Run, monkeypa
     assert lines_in(tmp_path) == 12
 
 
+def test_a_report_names_the_limits_of_its_sample(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "mini.yaml").write_text(MINI)
+    status, out, err = run(*QUICK.split(), "--seeds", "1", "--max-macs", "100M")
+    assert status == 0, err
+    assert "macs of at most 100 M; proxy: digits, 1 of 2 epochs" in out
+
+
 def test_a_set_up_by_which_nothing_can_be_trained_ends_with_one_line_and_keeps_nothing(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

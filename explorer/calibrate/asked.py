@@ -13,6 +13,8 @@ from explorer.calibrate.journal import Journal
 from explorer.calibrate.trainings import Training
 from explorer.evaluate import training_precision
 from explorer.fidelity import in_words
+from explorer.limits import Limits
+from explorer.metrics import METRICS
 from explorer.profile.device import device_name
 from explorer.proxy.train import TrainSettings
 from search_spaces.architecture import Architecture
@@ -35,6 +37,7 @@ class Asked:
     long: TrainSettings
     seeds: int
     seed: int
+    limits: Limits | None = None  # that the sample keeps to
 
     def trainings(self, long: bool) -> list[Training]:
         """Those of the proxy, or the long ones: of each network all seeds."""
@@ -75,7 +78,9 @@ class Asked:
         threads = ", one thread" if self.device.type == "cpu" else ""
         precision = training_precision(str(self.device))
         where = f"{device_name(self.device)}{threads}, {precision}, torch {torch.__version__}"
-        return f"proxy: {short}; long: {long}; {seeds} each; {where}"
+        given = (self.limits or Limits()).given().items()
+        limits = "".join(f"{name} of at most {METRICS[name].text(limit)}; " for name, limit in given)
+        return f"{limits}proxy: {short}; long: {long}; {seeds} each; {where}"
 
 
 def lengthened(short: TrainSettings, epochs: int) -> TrainSettings:

@@ -56,7 +56,7 @@ def run(
     require_data(space, dataset, data, short, seed)
     space = space.with_classes(dataset.classes)
     sample = tuple(stratified(space, networks, seed=seed, limits=limits))
-    asked = Asked(space, sample, data, dataset.fingerprint, where, short, long, seeds, seed)
+    asked = Asked(space, sample, data, dataset.fingerprint, where, short, long, seeds, seed, limits)
     with ExitStack() as files:
         of_proxy, of_long = asked.journal(folder, long=False), asked.journal(folder, long=True)
         for one in (of_proxy, of_long):
