@@ -17,6 +17,7 @@ EXTRAS = {
     "scipy": "search",
     "sqlalchemy": "search",
     "PIL": "search",
+    "pyarrow": "search",
     "pynvml": "search",
     "safetensors": "search",
     "onnx": "onnx",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from explorer.proxy import cues
-from explorer.proxy.cache import cached
+from explorer.proxy.cache import Made, Writer, cached
 from explorer.proxy.data import DataError, load_data
 from explorer.proxy.dataset import Split, fingerprint
 
@@ -165,30 +167,40 @@ def test_cues_come_in_any_size(size: int) -> None:
 def test_a_kept_split_is_not_made_again(cache: Path) -> None:
     made = []
 
-    def make() -> Split:
+    def make(writer: Writer) -> Made:
         made.append(1)
-        return small_split()
+        return writer.add_all(small_split())
 
-    first, second = cached(cache / "a.npz", make), cached(cache / "a.npz", make)
+    first, second = cached(cache / "a", 8, make), cached(cache / "a", 8, make)
     assert len(made) == 1
-    assert fingerprint(first) == fingerprint(second)
-    assert [file.name for file in cache.iterdir()] == ["a.npz"]
+    assert fingerprint(first) == fingerprint(second) == fingerprint(small_split())
+    assert [file.name for file in cache.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "torn", "flipped byte", "not a zip", "pickle"])
+@pytest.mark.parametrize("damage", ["empty", "torn", "flipped byte", "labels", "no json", "another format", "nothing"])
 def test_a_damaged_cache_is_made_again(damage: str, cache: Path) -> None:
-    file = cache / "a.npz"
-    cached(file, lambda: small_split(7))
-    kept = bytearray(file.read_bytes())
-    place = kept.find(bytes([7] * 50)) + 10
-    kept[place] ^= 1
-    if damage == "pickle":
-        np.savez(file, train_images=np.array([{}], dtype=object))
-    else:
-        content = {"empty": b"", "torn": kept[: len(kept) // 2], "flipped byte": kept, "not a zip": b"no zip at all"}
-        file.write_bytes(content[damage])
-    assert cached(file, lambda: small_split(7)).train_images.max() == 7
-    assert cached(file, lambda: small_split(9)).train_images.max() == 7
+    def make(value: int) -> Split:
+        return cached(cache / "a", 8, lambda writer: writer.add_all(small_split(value)))
+
+    make(7)
+    images, about = cache / "a" / "train.images", cache / "a" / "about.json"
+    kept = bytearray(images.read_bytes())
+    kept[10] ^= 1
+    for file, name, content in (
+        (images, "empty", b""),
+        (images, "torn", bytes(kept[: len(kept) // 2])),
+        (images, "flipped byte", bytes(kept)),
+        (cache / "a" / "labels", "labels", b""),
+        (cache / "a" / "train.labels", "labels", bytes(8)),
+        (about, "no json", b"{"),
+        (about, "another format", about.read_bytes().replace(b"images@1", b"images@9")),
+    ):
+        if name == damage:
+            file.write_bytes(content)
+    expected = 7 if damage == "nothing" else 9
+    assert make(9).train_images.max() == expected
+    assert make(8).train_images.max() == expected
+    assert [file.name for file in cache.iterdir()] == ["a"]
 
 
 @pytest.mark.usefixtures("small_cues")
@@ -206,21 +218,39 @@ def test_two_processes_that_build_the_same_cache_at_once_both_get_what_a_third_d
     answers = [process.communicate()[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert answers == [load_data("cues", 16, cache_dir=tmp_path / "own").fingerprint] * 2
-    assert [file.suffix for file in cache.iterdir()] == [".npz"]
+    assert [file.name for file in cache.iterdir()] == ["cues-16-seed0-v1"]
 
 
-def test_a_cache_that_cannot_be_written_costs_a_warning_and_not_the_data(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_cues")
+def test_cues_that_cannot_be_kept_cost_a_warning_and_not_the_data(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(UserWarning, match="VITSCAPE_CACHE"):
-        split = cached(tmp_path / "file" / "a.npz", small_split)
-    assert split.classes == 2
+        data = load_data("cues", 16, cache_dir=tmp_path / "file")
+    assert data.fingerprint == load_data("cues", 16, cache_dir=cache).fingerprint
 
 
 @pytest.mark.usefixtures("small_cues")
 def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITSCAPE_CACHE", str(tmp_path / "elsewhere"))
     load_data("cues", 16)
-    assert len(list((tmp_path / "elsewhere").glob("cues-16-*.npz"))) == 1
+    load_data(f"folder:{write_folder(tmp_path / 'images')}", 16)
+    assert [one.name.split("-")[0] for one in sorted((tmp_path / "elsewhere").iterdir())] == ["cues", "folder"]
+    assert not (tmp_path / ".vitscape").exists()
+
+
+def test_images_of_ones_own_are_kept_beside_them_and_moved_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VITSCAPE_CACHE", raising=False)
+    write_folder(tmp_path / "here" / "images")
+    first = load_data(f"folder:{tmp_path / 'here' / 'images'}", 16)
+    assert len(list((tmp_path / "here" / ".vitscape").iterdir())) == 1
+    assert sorted(one.name for one in (tmp_path / "here" / "images").iterdir()) == sorted(COLOURS)
+    (tmp_path / "here").rename(tmp_path / "moved")
+    calls: list[int] = []
+    again = load_data(f"folder:{tmp_path / 'moved' / 'images'}", 16, progress=lambda done, total: calls.append(done))
+    assert again.fingerprint == first.fingerprint
+    assert calls == []
 
 
 # --- folders ---
@@ -295,6 +325,56 @@ def test_corrupt_images_are_named_counted_and_left_out(tmp_path: Path, cache: Pa
         assert len(data.train_labels) + len(data.val_labels) == 28
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_an_image_whose_exif_data_are_damaged_is_taken_as_it_is(suffix: str, tmp_path: Path, cache: Path) -> None:
+    root = write_folder(tmp_path / "images")
+    rng, image = np.random.default_rng(0), Image.new("RGB", (20, 14), "red")
+    exif = image.getexif()
+    exif[0x0112], exif[0x010E], exif[0x8825] = 6, "turned", {1: "N", 2: (1.0, 2.0, 3.0)}
+    for index in range(60):  # many ways of damage
+        file = root / "ant" / f"turned {index}.{suffix}"
+        image.save(file, exif=exif)
+        content = bytearray(file.read_bytes())
+        start = content.find(b"Exif") + 6 if suffix == "jpg" else content.find(b"EXIF") + 8
+        for place in rng.integers(start, start + 80, 4):
+            content[place] = rng.integers(256)
+        file.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some are no images at all now
+        data = load_data(f"folder:{root}", 8, cache_dir=cache)
+    assert len(data.train_labels) + len(data.val_labels) > 60
+
+
+def test_two_folders_that_look_alike_from_outside_are_two_sets(tmp_path: Path, cache: Path) -> None:
+    found = []
+    for name, level in (("dark", 0), ("light", 255)):
+        root = tmp_path / name / "images"
+        for label in ("ant", "bee"):
+            (root / label).mkdir(parents=True)
+            for index in range(5):
+                Image.new("RGB", (8, 8), (level,) * 3).save(root / label / f"{index}.bmp")
+                os.utime(root / label / f"{index}.bmp", (0, 0))
+        found.append(load_data(f"folder:{root}", 8, cache_dir=cache).train_images.float().mean().item())
+    assert found == [0, 255]
+
+
+def test_hidden_folders_within_a_class_are_passed_over(tmp_path: Path, cache: Path) -> None:
+    root = write_folder(tmp_path / "images")
+    for place in (".ipynb_checkpoints", "more/.thumbnails", "more"):
+        (root / "ant" / place).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 14)).save(root / "ant" / place / "1.png")
+    data = load_data(f"folder:{root}", 8, cache_dir=cache)
+    assert len(data.train_labels) + len(data.val_labels) == 31
+
+
+def test_a_class_that_is_added_without_images_is_noticed(tmp_path: Path, cache: Path) -> None:
+    root = write_folder(tmp_path / "images")
+    load_data(f"folder:{root}", 8, cache_dir=cache)
+    (root / "dog").mkdir()
+    with pytest.raises(DataError, match="class dog has no readable image"):
+        load_data(f"folder:{root}", 8, cache_dir=cache)
+
+
 def test_a_changed_folder_is_decoded_again(tmp_path: Path, cache: Path) -> None:
     root = write_folder(tmp_path / "images")
     before = load_data(f"folder:{root}", 8, cache_dir=cache)
@@ -320,9 +400,17 @@ def test_progress_counts_every_image_once_and_not_again_from_the_cache(tmp_path:
         ("imagenet", 32, 0, "data=imagenet: no such source; choose one of cues, digits, folder:PATH"),
         ("", 32, 0, "choose one of"),
         ("cues:/x", 32, 0, "takes no path; write cues"),
+        ("cues,subset=0", 32, 0, "subset='0': give a share above 0, and at most 1"),
+        ("cues,subset=nan", 32, 0, "subset='nan': give a share"),
+        ("cues,subset=.5,subset=.5", 32, 0, "subset is there twice"),
+        ("digits,classes=1", 32, 0, "classes='1': give a whole number of at least 2"),
+        ("digits,classes=11", 32, 0, "classes=11, it has 10; give 2 to 10"),
         ("folder", 32, 0, "no path; write folder:"),
         ("folder:", 32, 0, "no path; write folder:"),
         ("folder:/nowhere/at/all", 32, 0, "folder:/nowhere/at/all: no such folder"),
+        ("folder:/" + "x" * 5000, 32, 0, "cannot be read"),
+        ("folder:~nobody-of-this-name/x", 32, 0, "cannot be read"),
+        ("digits,classes=" + "9" * 5000, 32, 0, "give a whole number of at least 2"),
         ("digits", 4, 0, "image_size=4"),
         ("digits", 32, -1, "seed=-1"),
     ],
@@ -361,4 +449,4 @@ def test_a_folder_that_is_no_data_set_is_explained_in_one_line(
         load_data(f"folder:{root}", 8, cache_dir=cache)
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert not cache.exists()
+    assert not cache.exists() or not any(cache.iterdir())

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from explorer.proxy import cues
 from explorer.proxy.data import SOURCES
-from explorer.proxy.dataset import channel_statistics
-from explorer.proxy.digits import VALIDATION, digit_maps, stratified_split
-from explorer.proxy.folder import rgb
+from explorer.proxy.dataset import channel_statistics, stratified_split
+from explorer.proxy.digits import VALIDATION, digit_maps
+from explorer.proxy.image import rgb
 from explorer.weights import IMAGENET, Statistics
 from search_spaces.architecture import Architecture
 from search_spaces.document import short

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import colorsys
 import math
+import warnings
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.proxy.cache import cached
-from explorer.proxy.dataset import Progress, Split
-from explorer.proxy.digits import VALIDATION, digit_maps, stratified_split
+from explorer.folders import cache_folder
+from explorer.proxy.cache import CacheError, cached
+from explorer.proxy.dataset import Split, Wanted, stratified_split
+from explorer.proxy.digits import VALIDATION, digit_maps
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -55,10 +55,15 @@ class Cues:
     textures: Ints  # (N,) class that the texture suggests
 
 
-def load(path: str, image_size: int, seed: int, cache_dir: Path, progress: Progress | None) -> Split:
+def load(wanted: Wanted) -> Split:
     """8,192 images for training and 4,096 for validation, generated once for each size and seed."""
-    file = cache_dir / f"cues-{image_size}-seed{seed}-v{VERSION}.npz"
-    return cached(file, partial(generate, image_size, seed))
+    size, seed = wanted.image_size, wanted.seed
+    folder = (wanted.cache_dir or cache_folder()) / f"cues-{size}-seed{seed}-v{VERSION}"
+    try:
+        return cached(folder, size, lambda writer: writer.add_all(generate(size, seed)), on_wait=wanted.on_wait)
+    except CacheError as error:
+        warnings.warn(f"{error}; the images are drawn in memory", stacklevel=3)
+        return generate(size, seed)
 
 
 def generate(image_size: int, seed: int, train_images: int = TRAIN_IMAGES, val_images: int = VAL_IMAGES) -> Split:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explorer.proxy.dataset import Progress, Split
+from explorer.proxy.dataset import Split, Wanted, stratified_split
 
 VALIDATION = 0.3  # share of the digit images
 
 
-def load(path: str, image_size: int, seed: int, cache_dir: Path, progress: Progress | None) -> Split:
-    """The 1,797 digits, enlarged to `image_size` and grey in three channels, 30 % of each class for validation."""
+def load(wanted: Wanted) -> Split:
+    """The 1,797 digits, enlarged to the image size and grey in three channels, 30 % of each class for validation."""
     maps, labels = digit_maps()
-    images = np.stack([_enlarge(digit, image_size) for digit in maps])  # (N, S, S)
+    images = np.stack([_enlarge(digit, wanted.image_size) for digit in maps])  # (N, S, S)
     images = np.repeat(images[:, None], 3, axis=1)  # (N, 3, S, S)
-    train, val = stratified_split(labels, VALIDATION, seed)
+    train, val = stratified_split(labels, VALIDATION, wanted.seed)
     return Split(images[train], labels[train], images[val], labels[val], classes=10)
 
 
@@ -29,18 +28,6 @@ def digit_maps() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
     bundled = load_digits()
     return cast(NDArray[np.float32], (bundled.images / 16).astype(np.float32)), bundled.target.astype(np.int64)
-
-
-def stratified_split(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices (train, validation), both ascending, with `share` of each class (at least one of two) in the second."""
-    rng = np.random.default_rng(seed)
-    val: list[NDArray[np.int64]] = []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        count = max(1, round(share * len(members))) if len(members) > 1 else 0
-        val.append(members[:count])
-    chosen = np.sort(np.concatenate(val))
-    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 
 
 def _enlarge(digit: NDArray[np.float32], image_size: int) -> NDArray[np.uint8]:

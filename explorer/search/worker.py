@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-import warnings
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 import ray
 import torch
 
-from explorer.proxy.dataset import Dataset
+from explorer.proxy.dataset import Dataset, tensor_of
 from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images, Work, attempt
 from explorer.search.place import Place
@@ -131,17 +130,20 @@ class Worker:
             return f"on {self.where}: {error}"
 
 
+IMAGES = ("train_images", "val_images")  # of a data set
+
+
 def pack(dataset: Dataset) -> dict[str, Any]:
     """A data set as numpy arrays: Ray keeps those once a node, and all its workers read them in place."""
     found = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    for name in IMAGES:  # as they lie in memory: old versions of numpy pickle no other order without a copy
+        found[name] = found[name].permute(0, 2, 3, 1)
     return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in found.items()}
 
 
 def unpack(packed: dict[str, Any]) -> Dataset:
     """The data set again, its tensors in the memory of the arrays."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nobody writes to them
-        found: dict[str, Any] = {
-            name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in packed.items()
-        }
+    found: dict[str, Any] = {name: tensor_of(v) if isinstance(v, np.ndarray) else v for name, v in packed.items()}
+    for name in IMAGES:
+        found[name] = found[name].permute(0, 3, 1, 2)
     return Dataset(**found)
