@@ -76,7 +76,7 @@ def evaluate(
         return evaluation
     if settings.image_size not in (None, architecture.image_size):
         network = build_seeded(_smaller(architecture, settings.image_size), own_seed)
-    dataset = _fitting(data, network.architecture).at_share(settings.data_share, seed)
+    dataset = _fitting(data, network.architecture, say).at_share(settings.data_share, seed)
     if score is not None:
         evaluation = _scored(network, evaluation, score, dataset, device, seed)
     if before_training is not None and not before_training(evaluation):
@@ -86,6 +86,7 @@ def evaluate(
         update={
             "accuracy": result.accuracy,
             "accuracy_by_epoch": tuple(result.accuracy_by_epoch),
+            "trained": result.told,
             "seconds": {**evaluation.seconds, "train": result.seconds},
         }
     )
@@ -213,11 +214,11 @@ def _scored(network: Any, evaluation: Evaluation, name: str, dataset: Dataset, d
     return evaluation.model_copy(update={"scores": known, "seconds": seconds})
 
 
-def _fitting(data: str | Dataset, architecture: Architecture) -> Dataset:
+def _fitting(data: str | Dataset, architecture: Architecture, say: OnStep) -> Dataset:
     """The data, which has what the architecture needs."""
-    from explorer.proxy.data import load_data
+    from explorer.proxy.progress import load_said
 
-    dataset = load_data(data, architecture.image_size) if isinstance(data, str) else data
+    dataset = load_said(data, architecture.image_size, say) if isinstance(data, str) else data
     for name, has, needs in (
         ("classes", architecture.classes, dataset.classes),
         ("in_channels", architecture.in_channels, dataset.train_images.shape[1]),

@@ -117,6 +117,7 @@ class Evaluation(Record):
     accuracy_by_epoch: tuple[float, ...] = ()  # %
     scores: dict[str, float] = {}  # zero-cost, of the untrained network; those that could be told
     infeasible: str | None = None  # the first limit exceeded, in words
+    trained: str | None = None  # how, where that was not eagerly and a batch at a time
     seconds: dict[str, float] = {}  # wall time by step: profile, train
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from explorer.proxy.augment import crop, draw
+from explorer.augment import Augmentation
+from explorer.proxy.augment import LIGHT, MIX, augmentation_named, crop, draw
+from explorer.proxy.batches import epoch_batches, pixels
 from explorer.proxy.data import DataError, Dataset, load_data
+from explorer.proxy.step import Step
 from explorer.proxy.train import (
     TrainingDiverged,
     TrainSettings,
@@ -23,8 +31,8 @@ from explorer.proxy.train import (
     train,
     train_seed,
 )
-
-CPU = torch.device("cpu")
+from search_spaces.errors import InputError
+from tests import training
 
 
 class Tiny(nn.Module):
@@ -178,13 +186,13 @@ def test_a_training_seed_depends_on_study_and_architecture_and_never_changes() -
 
 def test_a_crop_moves_each_image_repeats_its_border_and_keeps_its_order() -> None:
     images = torch.arange(5 * 8 * 8 * 3).view(5, 8, 8, 3)
-    draws = draw(5, padding=2, mirror=True, generator=torch.Generator().manual_seed(0), device=CPU)
-    assert set(draws.order.tolist()) == set(range(5))
+    draws = draw(5, padding=2, mirror=True, generator=torch.Generator().manual_seed(0))
     assert draws.dy.abs().max() <= 2
-    got = crop(images, draws, 1, 3)
+    places = torch.tensor([4, 0, 4])
+    got = crop(images, places, draws.part(slice(1, 4)))
     assert got.is_contiguous(memory_format=torch.channels_last)
     for place in range(3):
-        source = images[draws.order[1 + place]].permute(2, 0, 1).float()
+        source = images[places[place]].permute(2, 0, 1).float()
         padded = nn.functional.pad(source[None], (2, 2, 2, 2), mode="replicate")[0]
         top, left = 2 + int(draws.dy[1 + place]), 2 + int(draws.dx[1 + place])
         if draws.flip[1 + place]:
@@ -196,13 +204,247 @@ def test_a_crop_moves_each_image_repeats_its_border_and_keeps_its_order() -> Non
 
 
 def test_shifts_cover_the_padding_evenly_and_half_the_images_are_mirrored() -> None:
-    draws = draw(5000, padding=2, mirror=True, generator=torch.Generator().manual_seed(0), device=CPU)
+    draws = draw(5000, padding=2, mirror=True, generator=torch.Generator().manual_seed(0))
     for shift in (draws.dy, draws.dx):
         assert (torch.bincount(shift + 2, minlength=5) / 5000 - 0.2).abs().max() < 0.03
     assert abs(draws.flip.float().mean() - 0.5) < 0.03
-    still = draw(100, padding=0, mirror=False, generator=torch.Generator(), device=CPU)
+    still = draw(100, padding=0, mirror=False, generator=torch.Generator())
     assert not still.flip.any()
     assert not still.dy.any()
+
+
+EVERYTHING = Augmentation.model_validate(training.EVERYTHING)
+
+
+@pytest.mark.parametrize("policy", [LIGHT, MIX, EVERYTHING])
+def test_a_policy_trains_otherwise_and_the_same_by_the_same_seed(policy: Augmentation, few: Dataset) -> None:
+    plain = TrainSettings(epochs=2, batch_size=20)
+    settings = plain.model_copy(update={"augmentation": policy})
+    first, again, other = (train(tiny(), few, settings, device="cpu", seed=seed) for seed in (5, 5, 6))
+    assert first.accuracy_by_epoch == again.accuracy_by_epoch != other.accuracy_by_epoch
+    assert first.accuracy_by_epoch != train(tiny(), few, plain, device="cpu", seed=5).accuracy_by_epoch
+
+
+def test_a_policy_that_only_moves_images_sees_the_labels_that_a_crop_does(digits: Dataset) -> None:
+    settings = TrainSettings(epochs=4, augmentation=Augmentation(shift=1 / 16))
+    moved = train(tiny(), digits, settings, device="cpu", seed=0)
+    assert moved.accuracy > 75
+
+
+def test_each_image_keeps_its_label_under_every_policy(few: Dataset) -> None:
+    marked = replace(few, train_images=few.train_labels.to(torch.uint8)[:, None, None, None].expand(-1, 3, 16, 16))
+    scale, shift = 255 * few.std[0], few.mean[0] / few.std[0]
+    for policy in (None, Augmentation(shift=0.1), Augmentation(mixup=0.5)):
+        settings = TrainSettings(batch_size=20, label_smoothing=0.0, augmentation=policy)
+        images = pixels(marked.train_images, marked.train_labels.device)
+        seen = 0
+        for batch, targets in epoch_batches(images, marked, settings, torch.Generator().manual_seed(0)):
+            values = (batch[:, 0, 0, 0] + shift) * scale
+            means = targets.float() if policy is None else targets @ torch.arange(10.0)
+            torch.testing.assert_close(values, means, atol=1e-3, rtol=0)
+            seen += len(batch)
+        assert seen == len(few.train_labels)
+
+
+def test_policies_have_names_and_an_unknown_one_is_refused() -> None:
+    assert augmentation_named("none") is None
+    assert augmentation_named("light") == LIGHT
+    assert augmentation_named("mix") == MIX
+    with pytest.raises(InputError, match=r"^augment=heavy: not known; give one of none, light, mix$"):
+        augmentation_named("heavy")
+
+
+def test_settings_without_a_policy_are_recorded_as_before_there_were_any() -> None:
+    assert "augmentation" not in TrainSettings().model_dump()
+    assert "augmentation" not in TrainSettings().model_dump(mode="json")
+    assert "augmentation" not in TrainSettings().model_dump_json()
+
+
+@pytest.mark.parametrize("policy", [None, LIGHT, EVERYTHING])
+def test_settings_come_back_from_a_record_as_they_were(policy: Augmentation | None) -> None:
+    settings = TrainSettings(epochs=7, augmentation=policy)
+    dumped = settings.model_dump()
+    assert json.loads(json.dumps(dumped)) == dumped  # lists where it has tuples, lest a study not know itself again
+    assert TrainSettings.model_validate(dumped) == settings
+    assert TrainSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"augmentation": LIGHT, "crop_padding": 3}, "crop_padding=3 beside an augmentation; set its shift instead"),
+        ({"augmentation": LIGHT, "flip": True}, "flip=True beside an augmentation; set its flip instead"),
+        ({"augmentation": MIX, "batch_size": 33}, "batch_size=33: mixup and cutmix pair the images of a batch"),
+        ({"augmentation": Augmentation(label_smoothing=0.2)}, r"label_smoothing=0\.2 is the training's own"),
+    ],
+)
+def test_what_a_policy_does_not_go_with_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        TrainSettings(**fields)
+
+
+# --- waiting for the device ---
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a value is read from a tensor: on a GPU each of these waits for all that was begun."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("policy", [None, LIGHT])
+def test_no_step_reads_a_value_from_the_device(policy: Augmentation | None, few: Dataset) -> None:
+    seen: list[int] = []
+    with Reads() as reads:
+        settings = TrainSettings(epochs=3, batch_size=20, augmentation=policy)
+        train(tiny(), few, settings, device="cpu", seed=0, between_steps=lambda: seen.append(reads.count))
+    # ten steps and two batches of the evaluation an epoch; a read after each of both: the loss, the right answers
+    assert seen == [0] * 10 + [1] * 2 + [2] * 10 + [3] * 2 + [4] * 10 + [5] * 2
+
+
+# --- memory ---
+
+
+class Small(nn.Module):
+    """A linear network in float64 whose memory holds so many images; it has dropout, and a norm where asked."""
+
+    def __init__(self, holds: int, *, norm: bool, drop: float = 0.0) -> None:
+        super().__init__()
+        self.holds, self.tried = holds, list[int]()
+        norm_ = nn.BatchNorm1d(24) if norm else nn.LayerNorm(24)
+        self.body = nn.Sequential(nn.Linear(768, 24), norm_, nn.ReLU(), nn.Dropout(drop), nn.Linear(24, 10)).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.body(images.double().flatten(1))
+        if self.training or not self.holds:
+            self.tried.append(len(images))
+            if len(images) > self.holds:
+                raise torch.OutOfMemoryError(f"no memory for {len(images)} images")
+        return logits
+
+
+def small(holds: int, *, norm: bool = False, drop: float = 0.0) -> Small:
+    torch.manual_seed(0)
+    return Small(holds, norm=norm, drop=drop)
+
+
+@pytest.mark.parametrize(("holds", "micro", "parts"), [(20, 20, 1), (10, 10, 2), (7, 5, 4), (1, 1, 20)])
+def test_a_batch_that_does_not_fit_trains_in_parts_to_the_same_weights(
+    holds: int, micro: int, parts: int, few: Dataset
+) -> None:
+    settings = TrainSettings(epochs=2, batch_size=20)
+    whole, divided = small(20), small(holds)
+    expected = train(whole, few, settings, device="cpu", seed=0)
+    result = train(divided, few, settings, device="cpu", seed=0)
+    assert (result.micro_batch, expected.micro_batch) == (micro, 20)
+    assert result.accuracy_by_epoch == pytest.approx(expected.accuracy_by_epoch, abs=0.3)
+    for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    assert len([size for size in divided.tried if size <= holds]) == 20 * parts  # 20 steps
+    assert len([size for size in divided.tried if size > holds]) == {1: 0, 2: 1, 4: 2, 20: 5}[parts]
+
+
+def test_soft_labels_are_divided_as_their_images_are(few: Dataset) -> None:
+    settings = TrainSettings(epochs=2, batch_size=20, augmentation=MIX)
+    whole, divided = small(20), small(5)
+    train(whole, few, settings, device="cpu", seed=0)
+    train(divided, few, settings, device="cpu", seed=0)
+    for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_a_step_that_failed_leaves_no_trace_in_statistics_or_chance(few: Dataset) -> None:
+    settings = TrainSettings(epochs=2, batch_size=20)
+
+    class Late(Small):
+        """Lacks memory once, in the midst of training, after the statistics were changed and chance drawn from."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.holds = 19 if len(self.tried) == 7 else 20
+            return super().forward(images)
+
+    torch.manual_seed(0)
+    failed = Late(20, norm=True, drop=0.3)
+    result = train(failed, few, settings, device="cpu", seed=0)
+    assert result.micro_batch == 10
+    assert failed.tried[:10] == [20] * 8 + [10, 10]
+
+    class Told(Small):
+        """Divides its batches itself from the same step on."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training and len(self.tried) >= 7:
+                self.tried.append(len(images))
+                return torch.cat([self.body(part.double().flatten(1)) for part in images.split(10)])
+            return super().forward(images)
+
+    torch.manual_seed(0)
+    told = Told(20, norm=True, drop=0.3)
+    train(told, few, settings, device="cpu", seed=0)
+    for one, other in zip(failed.state_dict().values(), told.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_an_image_that_does_not_fit_alone_is_an_error_as_before(few: Dataset) -> None:
+    with pytest.raises(torch.OutOfMemoryError, match="no memory for 1 images"):
+        train(small(0), few, TrainSettings(epochs=1, batch_size=20), device="cpu", seed=0)
+
+
+@given(st.integers(1, 23), st.integers(1, 23), st.booleans())
+def test_parts_of_any_size_add_up_to_the_gradient_of_the_whole(count: int, parts: int, soft: bool) -> None:
+    network = small(count)
+    step = Step(network, torch.optim.AdamW(network.parameters(), fused=True), "fp32", 0.1)
+    images, targets = torch.rand(count, 3, 16, 16), torch.randint(10, (count,))
+    targets = torch.rand(count, 10, dtype=torch.float64).softmax(1) if soft else targets
+    loss = step.gradients(images, targets)
+    whole = [one.grad for one in network.parameters()]
+    step.parts = min(parts, count)
+    torch.testing.assert_close(step.gradients(images, targets), loss)
+    for before, one in zip(whole, network.parameters(), strict=True):
+        assert before is not one.grad
+        torch.testing.assert_close(one.grad, before, atol=1e-12, rtol=1e-9)
+
+
+def test_an_optimizer_that_lacks_memory_for_its_first_step_begins_anew(few: Dataset) -> None:
+    class Lacking(torch.optim.AdamW):
+        """Has memory for some of its state only, the first time."""
+
+        tries = 0
+
+        def step(self, closure: Any = None) -> Any:
+            self.tries += 1
+            if self.tries == 1:
+                self.state[next(network.parameters())]["step"] = torch.zeros(())
+                raise torch.OutOfMemoryError
+            return super().step(closure)
+
+    network = small(20)
+    step = Step(network, Lacking(network.parameters(), fused=True), "fp32", 0.0)
+    loss = step(few.train_images[:20] / 255, few.train_labels[:20])
+    assert loss.isfinite()
+    assert step.micro_batch(20) == 10
+
+
+def test_an_evaluation_that_does_not_fit_is_made_in_halves(digits: Dataset) -> None:
+    class Narrow(Tiny):
+        """Holds seven images."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 7:
+                raise torch.OutOfMemoryError
+            return super().forward(images)
+
+    torch.manual_seed(0)
+    narrow = Narrow()
+    assert evaluate_accuracy(narrow, digits) == pytest.approx(evaluate_accuracy(tiny(), digits), abs=0.3)
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate_accuracy(small(0).eval(), digits)
 
 
 # --- the optimiser ---

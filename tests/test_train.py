@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -482,7 +483,7 @@ def test_initial_weights_of_other_classes_begin_with_a_fresh_classifier(
             folder.mkdir(parents=True)
             for index in range(8):
                 picture = torch.randint(0, 255, (16, 16, 3), dtype=torch.uint8).numpy()
-                proxy.folder.Image.fromarray(picture).save(folder / f"{index}.png")
+                Image.fromarray(picture).save(folder / f"{index}.png")
     file = finished / "last.safetensors"
     words = ["--data", f"folder:{tmp_path / 'data'}", "--batch-size", "8", "--lr", "1e-12", "--epochs", "1"]
     words += ["--set", "warmup_epochs=0", "--ema", "0", "--out", str(tmp_path / "out"), "--init", str(file)]

@@ -13,22 +13,25 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional as F
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from torch import nn
 
-from explorer.proxy.augment import crop, draw
+from explorer.augment.policy import Augmentation
+from explorer.profile.device import device_name
+from explorer.proxy.batches import epoch_batches, in_order, normalised, pixels
 from explorer.proxy.dataset import DataError, Dataset
+from explorer.proxy.experience import Experience
+from explorer.proxy.faster import Faster, Pace
+from explorer.proxy.heap import kept_heap
+from explorer.proxy.step import Step, logits_of
 from explorer.record import Precision, Record
 from search_spaces.errors import InputError
 
 OnEpoch = Callable[[int, float], bool]  # (epochs done, top-1 %) -> whether to go on
 
-HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
-GRADIENT_NORM = 1.0
 EVALUATION_BATCH = 512
 
 
@@ -46,6 +49,33 @@ class TrainSettings(Record):
     flip: bool | None = None  # None: where a mirrored image keeps its class
     data_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the training images, of each class alike
     image_size: Annotated[int, Field(ge=8)] | None = None  # pixels trained and validated at; None: the architecture's
+    augmentation: Augmentation | None = None  # None: a crop and a mirror image, as crop_padding and flip say
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields as plain data; without the augmentation where there is none, as in studies before there was one."""
+        fields: dict[str, Any] = dump(self)
+        if "augmentation" in fields:
+            del fields["augmentation"]
+            if self.augmentation is not None:  # its tuples as lists, as a study's record gives them back
+                fields["augmentation"] = self.augmentation.model_dump(mode="json")
+        return fields
+
+    @model_validator(mode="after")
+    def _augmented_once(self) -> TrainSettings:
+        policy = self.augmentation
+        if policy is None:
+            return self
+        for name, others in (("crop_padding", "shift"), ("flip", "flip")):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}={getattr(self, name)} beside an augmentation; set its {others} instead")
+        if policy.label_smoothing:
+            raise ValueError(
+                f"augmentation: label_smoothing={policy.label_smoothing} is the training's own; set it there"
+            )
+        if policy.mixes and self.batch_size % 2:
+            raise ValueError(f"batch_size={self.batch_size}: mixup and cutmix pair the images of a batch; make it even")
+        return self
 
     @model_validator(mode="after")
     def _within_schedule(self) -> TrainSettings:
@@ -79,6 +109,16 @@ class TrainResult:
     accuracy_by_epoch: tuple[float, ...]  # %
     seconds: float  # wall time, evaluation and waiting for others included
     images: int  # training images seen
+    batch_size: int
+    micro_batch: int  # images that went through the network at a time in the end: fewer than a batch for want of memory
+    ran: str  # how steps were run: "eager", "compiled: 1.9 ms a step instead of 4.1"
+
+    @property
+    def told(self) -> str | None:
+        """How it was trained, where that was not eagerly and a batch at a time."""
+        parts = f"{self.micro_batch} of a batch of {self.batch_size} at a time, for want of memory"
+        said = [self.ran] * (self.ran != "eager") + [parts] * (self.micro_batch < self.batch_size)
+        return "; ".join(said) or None
 
 
 class TrainingDiverged(ArithmeticError):
@@ -101,6 +141,7 @@ def train(
     seed: int,
     on_epoch: OnEpoch | None = None,
     between_steps: Callable[[], object] | None = None,
+    faster: Faster = "auto",
 ) -> TrainResult:
     """Top-1 of `model` on `data` after each epoch, in %; the model is trained in place and left in eval mode.
 
@@ -108,6 +149,9 @@ def train(
     and each batch of the evaluation, and is part of `seconds`. On a CPU the same initial weights, seed and number of
     threads give the same accuracies, digit for digit. The caller sets the threads, initialises the model, and gives the
     data of the settings' share and image size (explorer.evaluate does).
+
+    Where a GPU's memory does not hold a batch it is trained in parts (explorer/proxy/step.py). `faster` says how steps
+    are run: "auto" is eager on a CPU, and on a GPU whatever is expected to pay (explorer/proxy/faster.py).
     """
     device = torch.device(device)
     if data.share != settings.data_share:
@@ -126,44 +170,40 @@ def train(
     started = time.perf_counter()
     data = data.to(device)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = data.train_images.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): a pixel is three bytes in a row
-    padding = data.image_size // 16 if settings.crop_padding is None else settings.crop_padding
-    mirror = data.mirror if settings.flip is None else settings.flip
     steps = count // settings.batch_size  # the remainder waits for the next epoch's order: all steps weigh the same
+    images = pixels(data.train_images, data.train_labels.device)
     optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    run = Step(model, optimizer, precision, 0.0 if settings.augmentation else settings.label_smoothing)
+    machine = device_name(device) if device.type == "cuda" else device.type
+    pace = Pace(run, settings.epochs_run * steps, faster, Experience(machine))
     accuracies: list[float] = []
 
-    with _seeded(seed, device):
-        order = torch.Generator().manual_seed(seed)
+    with _seeded(seed, device), kept_heap(device):
+        chance = torch.Generator().manual_seed(seed)
         for epoch in range(settings.epochs_run):
-            draws = draw(count, padding=padding, mirror=mirror, generator=order, device=device)
             total = torch.zeros((), device=device)
             model.train()
-            for step in range(steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(settings, epoch + step / steps)
-                first = step * settings.batch_size
-                labels = data.train_labels[draws.order[first : first + settings.batch_size]]
-                with _autocast(device, precision):
-                    logits = model(normalised(crop(images, draws, first, settings.batch_size), data))  # (B, classes)
-                    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-                scaler.step(optimizer)
-                scaler.update()
-                total += loss.detach()
-                if between_steps is not None:
-                    between_steps()
-            if not math.isfinite(total.item()):  # once an epoch: reading a loss waits for the device
-                raise TrainingDiverged(f"epoch {epoch + 1}: loss is {total.item()}; lower lr={settings.lr}")
+            with contextlib.closing(epoch_batches(images, data, settings, chance)) as batches:
+                for step, (batch, targets) in enumerate(batches):
+                    run.rate(learning_rate(settings, epoch + step / steps))
+                    total += pace(batch, targets)
+                    if between_steps is not None:
+                        between_steps()
+            loss = total.item()  # once an epoch: reading a loss waits for the device
+            if not math.isfinite(loss):
+                raise TrainingDiverged(f"epoch {epoch + 1}: loss is {loss}; lower lr={settings.lr}")
             accuracies.append(evaluate_accuracy(model, data, precision=precision, between_steps=between_steps))
             if on_epoch is not None and not on_epoch(epoch + 1, accuracies[-1]):
                 break
-    seconds = time.perf_counter() - started
-    return TrainResult(accuracies[-1], tuple(accuracies), seconds, len(accuracies) * steps * settings.batch_size)
+    return TrainResult(
+        accuracy=accuracies[-1],
+        accuracy_by_epoch=tuple(accuracies),
+        seconds=time.perf_counter() - started,
+        images=len(accuracies) * steps * settings.batch_size,
+        batch_size=settings.batch_size,
+        micro_batch=run.micro_batch(settings.batch_size),
+        ran=pace.ran,
+    )
 
 
 @torch.no_grad()
@@ -174,24 +214,17 @@ def evaluate_accuracy(
     precision: Precision = "fp32",
     between_steps: Callable[[], object] | None = None,
 ) -> float:
-    """Top-1 on the validation images in %; `model` and `data` are on one device, the model is left in eval mode."""
+    """Top-1 on the validation images in %; the model, on the device of the labels, is left in eval mode."""
     model.eval()
-    right = torch.zeros((), dtype=torch.int64, device=data.val_labels.device)
-    for images, labels in zip(
-        torch.split(data.val_images, EVALUATION_BATCH), torch.split(data.val_labels, EVALUATION_BATCH), strict=True
-    ):
-        with _autocast(images.device, precision):
-            logits = model(normalised(images.contiguous(memory_format=torch.channels_last), data))
-        right += (logits.argmax(dim=1) == labels).sum()
-        if between_steps is not None:
-            between_steps()
+    device = data.val_labels.device
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    with in_order(data.val_images, EVALUATION_BATCH, device) as parts:
+        for images, labels in zip(parts, data.val_labels.split(EVALUATION_BATCH), strict=True):
+            logits = logits_of(model, normalised(images, data), precision)
+            right += (logits.argmax(dim=1) == labels).sum()
+            if between_steps is not None:
+                between_steps()
     return 100 * right.item() / len(data.val_labels)
-
-
-def normalised(images: Tensor, data: Dataset) -> Tensor:
-    """(B, 3, H, W) float32 with mean 0 and deviation 1 over the training images, from bytes."""
-    scale, shift = 1 / (255 * data.std), data.mean / data.std
-    return images.float() * scale[:, None, None] - shift[:, None, None]
 
 
 def learning_rate(settings: TrainSettings, epoch: float) -> float:
@@ -212,10 +245,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         if parameter.requires_grad:
             (free if parameter.ndim < 2 or table else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    return torch.autocast(device.type, HALF.get(precision, torch.bfloat16), enabled=precision != "fp32")
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def minibatch(data: Dataset, seed: int, device: str) -> tuple[Tensor, Tensor]:
     """(B, channels, H, W) normalised images and their labels (B,): the same ones for every network of a seed."""
     import torch
 
-    from explorer.proxy.train import normalised
+    from explorer.proxy.batches import normalised
 
     order = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:IMAGES]
     order = order.to(data.train_images.device)

@@ -18,7 +18,8 @@ from explorer.augment.apply import augment
 from explorer.augment.draws import Draws, draw
 from explorer.augment.mix import soft_labels
 from explorer.proxy.dataset import Dataset
-from explorer.proxy.train import HALF, TrainingDiverged, evaluate_accuracy, parameter_groups
+from explorer.proxy.step import autocast
+from explorer.proxy.train import TrainingDiverged, evaluate_accuracy, parameter_groups
 from explorer.record import Precision
 from explorer.train import checkpoint
 from explorer.train.batches import Batches, generator, seed_of
@@ -45,7 +46,7 @@ class Job:
 
     architecture: Architecture  # as it is written, with its name
     recipe: Recipe
-    data: Dataset  # on the device
+    data: Dataset  # on the device, but for images that it has no room for
     batches: Batches
     processes: Processes
     precision: Precision
@@ -316,11 +317,6 @@ def drop_by(device: torch.device, seed: int) -> None:
         torch.mps.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Autocast to a precision; disabled for fp32."""
-    return torch.autocast(device.type, HALF.get(precision, torch.bfloat16), enabled=precision != "fp32")
 
 
 def top1(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
@@ -92,7 +93,8 @@ def processes(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(here)
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        words = distributed.new_group(backend="gloo") if cuda else distributed.group.WORLD
+        # the main process may decode images for hours meanwhile; one that has died is noticed at once all the same
+        words = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
         yield Processes(here, rank, count, local, words)
     finally:
         distributed.destroy_process_group()

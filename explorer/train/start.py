@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from explorer.evaluate import build_seeded, training_precision
 from explorer.profile.device import device_name
 from explorer.profile.lease import training_lease, waits_for
 from explorer.proxy.dataset import Dataset
+from explorer.proxy.heap import kept_heap
 from explorer.record import Precision
 from explorer.train import checkpoint
 from explorer.train.asked import (
@@ -29,9 +30,9 @@ from explorer.train.asked import (
     named,
     teacher_of,
 )
-from explorer.train.batches import resident
+from explorer.train.batches import batches_of
 from explorer.train.logs import Row, reached, write_metrics, write_summary, write_text
-from explorer.train.loop import BEST, EVENTS, LAST, METRICS, Job, Training
+from explorer.train.loop import BEST, EVENTS, LAST, METRICS, Job, Training, slice_of
 from explorer.train.processes import Processes, processes
 from explorer.train.progress import TrainProgress
 from explorer.train.recipe import Recipe
@@ -60,6 +61,7 @@ def start(
     architecture: Architecture | str | Path,
     *,
     data: str | Dataset,
+    strict: bool,
     recipe: str | Path | Recipe | None,
     changes: Mapping[str, Any],
     out: str | Path | None,
@@ -84,7 +86,8 @@ def start(
         spec = Architecture.from_dict({**spec.to_dict(), "classes": classes}, f"classes={classes}")
     chosen = chosen_recipe(recipe, changes, data, spec.image_size)
     with processes(device) as group, stopping() as stop, torch.random.fork_rng(_cuda(group.device)):
-        dataset = loaded(data, spec.image_size, group)
+        shown = console or Console(stderr=True)
+        dataset = loaded(data, spec.image_size, group, shown, strict)
         check_fit(spec, dataset, chosen, group.count, accumulate)
         chosen_precision = precision or training_precision(str(group.device))
         folder = Path(out) if out is not None else Path("runs") / "train" / f"{name}-{dataset.name}"
@@ -106,11 +109,12 @@ def start(
             raise InputError("distill=none: a teacher is given and not asked; give --distill soft or hard with it")
         dense = dataset.train_images.contiguous(memory_format=torch.channels_last)  # a pixel is three bytes in a row
         here = replace(dataset, train_images=dense).to(group.device)
+        mine = [slice_of(chosen.batch_size, i, group.rank, accumulate, group.count) for i in range(accumulate)]
         job = Job(
             architecture=spec,
             recipe=chosen,
             data=here,
-            batches=resident(here, chosen.batch_size, chosen.repeats, seed),
+            batches=batches_of(here, chosen.batch_size, chosen.repeats, seed, mine),
             processes=group,
             precision=chosen_precision,
             seed=seed,
@@ -121,7 +125,6 @@ def start(
             plan=plan,
         )
         steps, epochs = job.batches.steps, chosen.epochs
-        shown = console or Console(stderr=True)
         with TrainProgress(shown, name, steps, epochs, shown=group.main) as progress:
             state = _taken_up(job, fresh, progress)
             network = build_seeded(spec, seed)
@@ -132,7 +135,7 @@ def start(
                 training.restore(state)
             if group.main:
                 _begin(job, spec, training.rows, progress, state is not None)
-            with _cudnn(), _leased(group, progress) as give_way:
+            with closing(job.batches), _cudnn(), kept_heap(group.device), _leased(group, progress) as give_way:
                 training.run(progress, stop, give_way)
             if group.main:
                 _finish(training, spec, progress)
