@@ -62,14 +62,15 @@ class Fidelity:
         return cls(**fidelity)
 
 
-def train_settings(epochs: int, stop_epoch: int | None, fidelity: str | None) -> TrainSettings:
-    """The training that the options `--epochs`, `--stop-epoch` and `--fidelity` ask for.
+def train_settings(epochs: int, stop_epoch: int | None, fidelity: str | None, augment: str = "none") -> TrainSettings:
+    """The training that the options `--epochs`, `--stop-epoch`, `--fidelity` and `--augment` ask for.
 
     Raises:
         InputError: they cannot be had together; one line.
     """
     from pydantic import ValidationError
 
+    from explorer.proxy.augment import augmentation_named
     from explorer.proxy.train import TrainSettings
 
     asked = Fidelity() if fidelity is None else Fidelity.parse(fidelity)
@@ -83,6 +84,7 @@ def train_settings(epochs: int, stop_epoch: int | None, fidelity: str | None) ->
             stop_epoch=stop_epoch if asked.epochs is None else asked.epochs,
             data_share=1.0 if asked.data is None else asked.data,
             image_size=asked.image_size,
+            augmentation=augmentation_named(augment),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -108,9 +110,12 @@ def fitted(settings: TrainSettings, space: SearchSpace) -> TrainSettings:
 
 def require_data(space: SearchSpace, dataset: Dataset, source: str, settings: TrainSettings, seed: int) -> None:
     """Raise InputError, one line, where networks of the space cannot be trained on all data, or a share of it."""
+    from explorer.proxy.dataset import require_memory
+
     channels, batch, share = dataset.train_images.shape[1], settings.batch_size, settings.data_share
     if space.root.leaf("in_channels").options != (channels,):
         raise InputError(f"in_channels: the data {source} has {channels} channels; set in_channels: {channels}")
+    require_memory(share, dataset.train_images.nbytes * max(space.image_sizes) ** 2 // dataset.image_size**2)
     for option, images, way_out in (
         (f"data={source}", len(dataset.train_images), "give more, or a smaller batch_size"),
         (f"fidelity data={share:g}", len(dataset.at_share(share, seed).train_images), "raise it"),
@@ -150,6 +155,7 @@ def in_words(source: str, proxy: Mapping[str, Any]) -> str:
     size, share = proxy.get("image_size"), proxy.get("data_share", 1)  # early studies have neither
     parts = [source if size is None else f"{source} at {size} px"]
     parts += [f"{100 * share:.3g} % of the images"] * (share != 1)
+    parts += ["augmented"] * (proxy.get("augmentation") is not None)
     return ", ".join([*parts, f"{epochs if stop in (None, epochs) else f'{stop} of {epochs}'} epochs"])
 
 

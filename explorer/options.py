@@ -113,7 +113,18 @@ Patience = Annotated[
     int | None,
     whole_option("Evaluations over which the hypervolume has to grow by 0.1 %, else the search ends.", "no limit"),
 ]
-Data = Annotated[str, typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path.")]
+Data = Annotated[
+    str,
+    typer.Option(help="SOURCE[:PATH]: cues, digits, folder:/path and others (docs/data.md).", metavar="SOURCE[:PATH]"),
+]
+Subset = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of each class's images, such as 0.1.", parser=number, metavar="NUMBER", show_default="all"
+    ),
+]
+Classes = Annotated[int | None, whole_option("Of the data, the first so many.", "all")]
+Strict = Annotated[bool, typer.Option("--strict", help="An image that cannot be read is an error, not left out.")]
 Objectives = Annotated[
     str,
     typer.Option(
@@ -161,6 +172,9 @@ Fidelity = Annotated[
         metavar="LIST",
         show_default="all of it",
     ),
+]
+Augment = Annotated[
+    str, typer.Option(help="How training images are varied beyond a crop and a mirror image: none, light or mix.")
 ]
 
 Engine = Annotated[EngineName, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")]

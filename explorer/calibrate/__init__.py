@@ -28,6 +28,7 @@ def calibrate(
     networks: int = 24,
     seeds: int = 2,
     data: str = "cues",
+    strict: bool = False,
     device: str = "auto",
     settings: TrainSettings | None = None,
     long_epochs: int = 36,
@@ -43,7 +44,7 @@ def calibrate(
     that of `search(seed=seed)`. The sample spreads over MACs; what exceeds `limits` is not in it. Each training is kept
     in `folder` as it ends: the same call goes on where an earlier one was interrupted; one with more networks or seeds
     trains what is missing, and one with a lower stop_epoch nothing. `jobs` processes train side by side, on a CPU with
-    one thread each.
+    one thread each. `strict` refuses images that cannot be read, which are otherwise left out with a warning.
 
     >>> report = calibrate("tiny_32", networks=24, settings=TrainSettings(epochs=12, stop_epoch=5))
     >>> report.card.single.tau, report.warning
@@ -68,6 +69,7 @@ def calibrate(
         networks=networks,
         seeds=seeds,
         data=data,
+        strict=strict,
         device=device,
         settings=settings,
         long_epochs=long_epochs,

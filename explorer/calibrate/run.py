@@ -24,7 +24,8 @@ from explorer.frame import what
 from explorer.limits import Limits
 from explorer.profile.device import resolve_device
 from explorer.profile.lease import exclusive
-from explorer.proxy.data import load_data
+from explorer.proxy.data import Dataset, with_options
+from explorer.proxy.progress import load_shown
 from explorer.proxy.train import TrainSettings
 from explorer.scores import scores
 from search_spaces.cost import cost
@@ -37,6 +38,7 @@ def run(
     networks: int,
     seeds: int,
     data: str,
+    strict: bool,
     device: str,
     settings: TrainSettings | None,
     long_epochs: int,
@@ -52,11 +54,17 @@ def run(
     where = resolve_device(device)
     short = fitted(settings or TrainSettings(), space)
     long = lengthened(short, long_epochs)
-    dataset = load_data(data, min(space.image_sizes))
+    data = with_options(data, None, None)  # in the one spelling that journals keep
+    dataset = load_shown(data, min(space.image_sizes), console, strict=strict)
     require_data(space, dataset, data, short, seed)
     space = space.with_classes(dataset.classes)
     sample = tuple(stratified(space, networks, seed=seed, limits=limits))
     asked = Asked(space, sample, data, dataset.fingerprint, where, short, long, seeds, seed, limits)
+    sizes = {one.image_size for one in sample}
+    # all that is trained on, decoded before processes would each begin to
+    datasets = {
+        size: load_shown(data, size, console, strict=strict) for size in sizes | {short.image_size or min(sizes)}
+    }
     with ExitStack() as files:
         of_proxy, of_long = asked.journal(folder, long=False), asked.journal(folder, long=True)
         for one in (of_proxy, of_long):
@@ -66,7 +74,7 @@ def run(
         random.Random(seed).shuffle(trainings)  # so that what is done tells how long the rest will take
         _announce(console, asked, trainings, of_proxy, of_long)
         train_all(trainings, lambda one: of_long if one.long else of_proxy, jobs, console)
-    return _report(asked, of_proxy, of_long, console)
+    return _report(asked, datasets, of_proxy, of_long, console)
 
 
 def _curve(training: Training, of_proxy: Journal, of_long: Journal) -> Curve | None:
@@ -94,9 +102,10 @@ def _announce(console: Console, asked: Asked, trainings: list[Training], of_prox
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _report(asked: Asked, of_proxy: Journal, of_long: Journal, console: Console) -> Report:
+def _report(
+    asked: Asked, datasets: dict[int, Dataset], of_proxy: Journal, of_long: Journal, console: Console
+) -> Report:
     found, failed = [], []
-    sizes = {size: load_data(asked.data, size) for size in {one.image_size for one in asked.sample}}
     with console.status("scoring untrained networks"):
         for one in asked.sample:
             made = [_curve(training, of_proxy, of_long) for late in (False, True) for training in asked.of(one, late)]
@@ -106,7 +115,7 @@ def _report(asked: Asked, of_proxy: Journal, of_long: Journal, console: Console)
             if not errors:
                 try:
                     each = [
-                        scores(one, sizes[one.image_size], seed=asked.seed + i, device=str(asked.device))
+                        scores(one, datasets[one.image_size], seed=asked.seed + i, device=str(asked.device))
                         for i in range(asked.seeds)
                     ]
                 except (RuntimeError, MemoryError) as error:  # no room for it, or a matrix that does not converge

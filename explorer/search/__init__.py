@@ -42,6 +42,7 @@ def search(
     patience: int | None = None,
     objectives: Sequence[str] = ("accuracy", "latency"),
     data: str = "cues",
+    strict: bool = False,
     setup: Setup | None = None,
     settings: TrainSettings | None = None,
     limits: Limits | None = None,
@@ -75,6 +76,8 @@ def search(
 
     >>> study = search("tiny_32", study="first", trials=20, data="cues", limits=Limits.parse(latency="2ms"))
 
+    `strict` refuses images that cannot be read, which are otherwise left out with a warning.
+
     Raises:
         InputError: of an option, the space, the data, the storage or the cluster; one line. Of a study made by other
             options, too.
@@ -89,7 +92,8 @@ def search(
     from explorer.limits import Limits
     from explorer.metrics import metrics
     from explorer.patient_storage import show_waits
-    from explorer.proxy.data import load_data
+    from explorer.proxy.data import with_options
+    from explorer.proxy.progress import load_shown
     from explorer.proxy.train import TrainSettings
     from explorer.search.attempt import Work
     from explorer.search.beforehand import SpaceDomain
@@ -110,6 +114,7 @@ def search(
     if not 0 <= seed < 2**31:
         raise InputError(f"seed={seed}: give a whole number from 0 to {2**31 - 1}")
     space = space if isinstance(space, SearchSpace) else load_space(space)
+    data = with_options(data, None, None)  # in the one spelling that is kept
     settings, limits = fitted(settings or TrainSettings(), space), limits or Limits()
     after = ""
     if finalists is not None:
@@ -125,7 +130,7 @@ def search(
         fingerprint = None
         if "accuracy" in objectives:
             smallest = settings.image_size or min(space.image_sizes)
-            dataset = load_data(data, smallest)
+            dataset = load_shown(data, smallest, console, strict=strict)
             require_data(space, dataset, data, settings, seed)
             space, fingerprint = space.with_classes(dataset.classes), dataset.fingerprint
         work = Work(objectives, data, setup, settings, limits, seed, screen)

@@ -13,7 +13,8 @@ import torch
 
 from explorer.evaluate import OnStep, evaluate
 from explorer.limits import Limits
-from explorer.proxy.data import Dataset, load_data
+from explorer.proxy.data import Dataset
+from explorer.proxy.progress import load_said
 from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation
 from explorer.search.stopping import Decision
@@ -63,9 +64,10 @@ class Images:
         self.kept: OrderedDict[int, Dataset] = OrderedDict()
 
     @classmethod
-    def of(cls, work: Work) -> Images:
-        """The images that a search trains with: the same part of them for all candidates."""
-        return cls(lambda image_size: load_data(work.data, image_size).at_share(work.settings.data_share, work.seed))
+    def of(cls, work: Work, say: OnStep = lambda text: None) -> Images:
+        """The images that a search trains with: the same part of them for all. `say` is told of their decoding."""
+        share, seed = work.settings.data_share, work.seed
+        return cls(lambda image_size: load_said(work.data, image_size, say).at_share(share, seed))
 
     def at(self, image_size: int) -> Dataset:
         """The data set at an image size."""

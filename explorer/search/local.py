@@ -36,7 +36,6 @@ def run(
         SearchStopped: ten trials failed in a row, or another process searches this study.
         KeyboardInterrupt: after the running trial was closed and enqueued again.
     """
-    images = Images.of(plan.work)
     with interrupts() as check, begin(study, plan, budget, presets, progress, rule) as search:
 
         def say(text: str) -> None:
@@ -45,6 +44,7 @@ def run(
             for number in search.under_way:  # one, or none while the next is chosen
                 search.says(number, text)
 
+        images = Images.of(plan.work, say)
         say("choosing")
         while (candidate := search.next()) is not None:
 

@@ -25,6 +25,7 @@ def train(
     architecture: Architecture | str | Path,
     *,
     data: str | Dataset = "cues",
+    strict: bool = False,
     recipe: str | Path | Recipe | None = None,
     changes: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -46,9 +47,9 @@ def train(
 
     The same call goes on where an earlier one ended, however it ended; on a CPU, with the same number of threads, to
     the same weights. `changes` are fields of the recipe: {"epochs": 30, "mixup": 0.2}. `classes` replaces the
-    architecture's, `init` is a file of weights to start from, `teacher` one to distil from. Under torchrun every
-    process calls it, and the images of a step are the same for any number of processes. The drop path rate
-    is the architecture's.
+    architecture's, `init` is a file of weights to start from, `teacher` one to distil from. `strict` refuses images
+    that cannot be read, which are otherwise left out with a warning. Under torchrun every process calls it, and the
+    images of a step are the same for any number of processes. The drop path rate is the architecture's.
 
     >>> train("pareto/tiny_32_0007.yaml", data="cues", changes={"epochs": 30}).accuracy
 
@@ -63,6 +64,7 @@ def train(
     return start(
         architecture,
         data=data,
+        strict=strict,
         recipe=recipe,
         changes=changes or {},
         out=out,

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 
 from explorer.proxy.data import SOURCES, load_data, parse_source
 from explorer.proxy.dataset import DataError, Dataset
+from explorer.proxy.progress import load_shown
 from explorer.train.processes import Processes
 from explorer.train.progress import TrainProgress
 from explorer.train.recipe import Recipe, changed, default_recipe, load_recipe
@@ -51,16 +53,16 @@ def chosen_recipe(
     if isinstance(recipe, Recipe):
         return changed(recipe, changes)
     if recipe is None:
-        kind = parse_source(data)[0] if isinstance(data, str) else data.name
+        kind = parse_source(data).kind if isinstance(data, str) else data.name
         recipe = default_recipe(kind in SOURCES and not SOURCES[kind].needs_path, size)
     return load_recipe(recipe, changes)
 
 
-def loaded(data: str | Dataset, image_size: int, group: Processes) -> Dataset:
-    """The dataset; the main process reads it first, and the others find it decoded."""
+def loaded(data: str | Dataset, image_size: int, group: Processes, console: Console, strict: bool) -> Dataset:
+    """The dataset; the main process reads it first and shows that, and the others find it decoded."""
     if isinstance(data, Dataset):
         return data
-    dataset = load_data(data, image_size) if group.main else None
+    dataset = load_shown(data, image_size, console, strict=strict) if group.main else None
     group.told(None)
     return dataset or load_data(data, image_size)
 

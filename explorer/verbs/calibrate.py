@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from explorer.limits import Limits
-from explorer.options import Data, Device, Epochs, Fidelity, Json, MaxMacs, Seed, StopEpoch, whole_option
+from explorer.options import (
+    Augment,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Fidelity,
+    Json,
+    MaxMacs,
+    Seed,
+    StopEpoch,
+    Strict,
+    Subset,
+    whole_option,
+)
 from explorer.show import print_json
 from search_spaces.errors import InputError
 
@@ -19,12 +33,16 @@ def calibrate(
     networks: Annotated[int, whole_option("Of the space, spread evenly over its MACs.")] = 24,
     seeds: Annotated[int, whole_option("Trainings of each network by the proxy, and as many long ones.")] = 2,
     data: Data = "cues",
+    subset: Subset = None,
+    classes: Classes = None,
+    strict: Strict = False,
     device: Device = "auto",
     max_macs: MaxMacs = None,
     seed: Seed = 0,
     epochs: Epochs = 12,
     stop_epoch: StopEpoch = None,
     fidelity: Fidelity = None,
+    augment: Augment = "none",
     long_epochs: Annotated[int, whole_option("Of the trainings that the proxy is judged by.")] = 36,
     jobs: Annotated[int, whole_option("Trainings at a time, each in a process; one thread each on a CPU.")] = 1,
     out: Annotated[
@@ -36,6 +54,7 @@ def calibrate(
     from explorer.calibrate import calibrate as run
     from explorer.calibrate.show import markdown, plain, print_report
     from explorer.fidelity import train_settings
+    from explorer.proxy.data import with_options
     from explorer.whole import replacing
 
     if out is not None and not out.resolve().parent.is_dir():  # before hours of training
@@ -45,9 +64,10 @@ def calibrate(
             space,
             networks=networks,
             seeds=seeds,
-            data=data,
+            data=with_options(data, subset, classes),
+            strict=strict,
             device=device,
-            settings=train_settings(epochs, stop_epoch, fidelity),
+            settings=train_settings(epochs, stop_epoch, fidelity, augment),
             long_epochs=long_epochs,
             limits=Limits.parse(macs=max_macs),
             seed=seed,

@@ -13,7 +13,9 @@ from explorer.limits import Limits
 from explorer.options import (
     AcceleratorType,
     Address,
+    Augment,
     BatchSizes,
+    Classes,
     CpusPerTrial,
     Data,
     Device,
@@ -43,7 +45,9 @@ from explorer.options import (
     StopEpoch,
     StoppingRule,
     Storage,
+    Strict,
     Study,
+    Subset,
     Threads,
     TimeLimit,
     TrainSeconds,
@@ -67,6 +71,9 @@ def search(
     train_seconds: TrainSeconds = None,
     patience: Patience = None,
     data: Data = "cues",
+    subset: Subset = None,
+    classes: Classes = None,
+    strict: Strict = False,
     device: Device = "auto",
     precision: Precision = PrecisionName.fp32,
     batch_sizes: BatchSizes = "1",
@@ -87,6 +94,7 @@ def search(
     epochs: Epochs = 12,
     stop_epoch: StopEpoch = None,
     fidelity: Fidelity = None,
+    augment: Augment = "none",
     finalists: Finalists = None,
     engine: Engine = EngineName.local,
     address: Address = None,
@@ -100,6 +108,7 @@ def search(
 ) -> None:
     """Evaluate architectures of a space until the budget is spent; the same command continues a study."""
     from explorer.fidelity import train_settings
+    from explorer.proxy.data import with_options
     from explorer.search import STORAGE
     from explorer.search import search as run
     from explorer.setup import Setup
@@ -108,7 +117,7 @@ def search(
     limits = Limits.parse(latency=max_latency, macs=max_macs, params=max_params, memory=max_memory)
     setup = Setup(device, precision.value, sizes(batch_sizes), listed(runtime), threads, time_limit)
     loaded = load_space(space)
-    settings = train_settings(epochs, stop_epoch, fidelity)
+    settings = train_settings(epochs, stop_epoch, fidelity, augment)
     cluster = None
     if engine is EngineName.ray:
         from explorer.search.resources import Cluster
@@ -143,7 +152,8 @@ def search(
             train_seconds=train_seconds,
             patience=patience,
             objectives=listed(objectives),
-            data=data,
+            data=with_options(data, subset, classes),
+            strict=strict,
             setup=setup,
             settings=settings,
             limits=limits,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from explorer.options import Data, Device, PrecisionName, Seed, number, whole_option
+from explorer.options import Data, Device, PrecisionName, Seed, Strict, Subset, number, whole_option
 from search_spaces.errors import InputError
 
 
@@ -18,6 +18,8 @@ def train(
         str, typer.Argument(metavar="ARCHITECTURE", help="A preset by name, or an architecture file.")
     ],
     data: Data = "cues",
+    subset: Subset = None,
+    strict: Strict = False,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +87,7 @@ def train(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever the folder holds.")] = False,
 ) -> None:
     """Train the chosen architecture in earnest; the same command goes on where an earlier one ended."""
+    from explorer.proxy.data import with_options
     from explorer.proxy.train import TrainingDiverged
     from explorer.train import train as run
     from explorer.train.checkpoint import TrainingStopped
@@ -104,7 +107,8 @@ def train(
     try:
         found = run(
             architecture,
-            data=data,
+            data=with_options(data, subset, None),
+            strict=strict,
             recipe=recipe,
             changes=changes,
             out=out,
