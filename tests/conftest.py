@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE=explore draws new examples each time, and more of them.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: tests of Ctrl-C would wait for ever
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # what tests learn of a machine that is busy with tests is not for its user
 STATE = tempfile.TemporaryDirectory()
 os.environ["VITSCAPE_STATE"] = STATE.name
