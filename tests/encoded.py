@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image, ImageOps
+
+from explorer.proxy.data import DataError, load_data
 
 CLASSES = ("ant", "bee", "cat")
 KINDS = (("RGB", "jpg"), ("RGB", "png"), ("L", "png"), ("P", "png"), ("RGBA", "png"), ("L", "jpg"))
@@ -115,3 +118,13 @@ def members(content: Sequence[Item], first: int = 0) -> Iterable[tuple[str, byte
         yield f"{index:04d}.{each.suffix}", each.content
         if each.label is not None:
             yield f"{index:04d}.cls", str(each.label).encode()
+
+
+def refused(source: str) -> str:
+    """The one line with which a source is refused."""
+    with pytest.raises(DataError) as raised:
+        load_data(source, 8)
+    told = str(raised.value)
+    assert told.startswith(f"data={source.partition(':')[0]}:")
+    assert "\n" not in told
+    return told

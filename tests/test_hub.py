@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer.proxy.data import DataError, load_data
-from tests.encoded import CLASSES, Item, items, reference, table, write_folder, write_parquet
+from explorer.proxy.data import load_data
+from tests.encoded import CLASSES, Item, items, reference, refused, table, write_folder, write_parquet
 from tests.minis import environment
 
 datasets = pytest.importorskip("datasets")
@@ -33,15 +33,6 @@ def write_set(root: Path, **parts: list[Item]) -> Path:
     whole = datasets.DatasetDict({name: as_dataset(content) for name, content in parts.items()})
     whole.save_to_disk(str(root), num_shards=dict.fromkeys(parts, 2))
     return root
-
-
-def refused(source: str) -> str:
-    with pytest.raises(DataError) as raised:
-        load_data(source, 8)
-    told = str(raised.value)
-    assert told.startswith("data=hf:")
-    assert "\n" not in told
-    return told
 
 
 def test_images_and_labels_are_those_that_were_saved_as_pillow_decodes_them(tmp_path: Path) -> None:

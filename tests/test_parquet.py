@@ -20,7 +20,7 @@ from explorer.proxy.catalogue import Catalogue
 from explorer.proxy.columns import columns_of, without_columns
 from explorer.proxy.data import DataError, load_data, parse_source, with_options
 from explorer.proxy.shards import shards
-from tests.encoded import CLASSES, Item, items, metadata, reference, table, write_folder, write_parquet
+from tests.encoded import CLASSES, Item, items, metadata, reference, refused, table, write_folder, write_parquet
 from tests.minis import Run, refuses
 
 TRAIN, VAL = items(8), items(4, first=100)
@@ -37,15 +37,6 @@ def write_set(root: Path, under: str = "") -> Path:
     write_parquet(root / under / "train-00001-of-00002.parquet", table(TRAIN[13:]), rows=3)
     write_parquet(root / under / "validation-00000-of-00001.parquet", table(VAL))
     return root
-
-
-def refused(source: str) -> str:
-    with pytest.raises(DataError) as raised:
-        load_data(source, 8)
-    told = str(raised.value)
-    assert told.startswith("data=parquet:")
-    assert "\n" not in told
-    return told
 
 
 # --- what is read ---

@@ -20,7 +20,7 @@ from explorer.proxy.catalogue import Catalogue
 from explorer.proxy.data import DataError, load_data
 from explorer.proxy.shards import shards
 from explorer.proxy.tar import members as members_of
-from tests.encoded import items, members, reference, write_folder, write_shard
+from tests.encoded import items, members, reference, refused, write_folder, write_shard
 
 TRAIN, VAL = items(8), items(4, first=100)
 
@@ -36,15 +36,6 @@ def write_set(root: Path, **options: Any) -> Path:
     write_shard(root / "set-train-000001.tar", members(TRAIN[11:], 11), **options)
     write_shard(root / "set-val-000000.tar", members(VAL), **options)
     return root
-
-
-def refused(source: str) -> str:
-    with pytest.raises(DataError) as raised:
-        load_data(source, 8)
-    told = str(raised.value)
-    assert told.startswith("data=webdataset:")
-    assert "\n" not in told
-    return told
 
 
 # --- what is read ---
