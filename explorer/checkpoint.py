@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.document import short
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, one_line
 
 FORMAT = "vitscape/weights@1"
 WRAPPERS = ("model", "state_dict", "model_state_dict", "module")  # what training scripts wrap the weights in
@@ -154,7 +154,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _damaged(path: Path, kind: str, error: BaseException) -> InputError:
-    told = (" ".join(str(error).split()) or type(error).__name__).removesuffix(".")
+    told = one_line(error).removesuffix(".")
     told = told.split("WeightsUnpickler error: ")[-1].split(" Check the documentation")[0]
     return InputError(f"{path} is no {kind}, or is cut short or damaged ({short(told)}); download it again")
 

@@ -110,7 +110,7 @@ def fitted(settings: TrainSettings, space: SearchSpace) -> TrainSettings:
 
 def require_data(space: SearchSpace, dataset: Dataset, source: str, settings: TrainSettings, seed: int) -> None:
     """Raise InputError, one line, where networks of the space cannot be trained on all data, or a share of it."""
-    from explorer.proxy.dataset import require_memory
+    from explorer.proxy.dataset import at_share, require_memory
 
     channels, batch, share = dataset.train_images.shape[1], settings.batch_size, settings.data_share
     if space.root.leaf("in_channels").options != (channels,):
@@ -118,7 +118,7 @@ def require_data(space: SearchSpace, dataset: Dataset, source: str, settings: Tr
     require_memory(share, dataset.train_images.nbytes * max(space.image_sizes) ** 2 // dataset.image_size**2)
     for option, images, way_out in (
         (f"data={source}", len(dataset.train_images), "give more, or a smaller batch_size"),
-        (f"fidelity data={share:g}", len(dataset.at_share(share, seed).train_images), "raise it"),
+        (f"fidelity data={share:g}", len(at_share(dataset.train_labels.numpy(), share, seed)), "raise it"),
     ):
         if images < batch:
             raise InputError(f"{option}: {images} training images are fewer than a batch of {batch}; {way_out}")

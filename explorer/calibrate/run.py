@@ -60,11 +60,9 @@ def run(
     space = space.with_classes(dataset.classes)
     sample = tuple(stratified(space, networks, seed=seed, limits=limits))
     asked = Asked(space, sample, data, dataset.fingerprint, where, short, long, seeds, seed, limits)
-    sizes = {one.image_size for one in sample}
-    # all that is trained on, decoded before processes would each begin to
-    datasets = {
-        size: load_shown(data, size, console, strict=strict) for size in sizes | {short.image_size or min(sizes)}
-    }
+    datasets = {dataset.image_size: dataset}  # all that is trained on, decoded before processes would each begin to
+    for size in {short.image_size or dataset.image_size, *(one.image_size for one in sample)} - set(datasets):
+        datasets[size] = load_shown(data, size, console, strict=strict)
     with ExitStack() as files:
         of_proxy, of_long = asked.journal(folder, long=False), asked.journal(folder, long=True)
         for one in (of_proxy, of_long):

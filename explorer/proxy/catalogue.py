@@ -8,7 +8,6 @@ a bad image. Where the set is in the cache already nothing is listed.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.profile.cores import allowed_cores
 from explorer.proxy.cache import Made, Writer, cached, kept, places
-from explorer.proxy.dataset import DataError, Split, Wanted, at_share, stratified_split
+from explorer.proxy.dataset import DataError, Split, Wanted, stratified_split
 from explorer.proxy.image import Unreadable, as_square, decode
+from search_spaces.errors import one_line
 
 VALIDATION = 0.2  # share of each class where the source has no validation images of its own
 VERSION = 3  # raise it when decoding changes, so that older caches are made again
@@ -108,20 +109,11 @@ class _Chosen(NamedTuple):
 
 
 def _chosen(source: str, catalogue: Catalogue, wanted: Wanted) -> _Chosen:
-    classes = catalogue.classes
-    if wanted.classes is not None:
-        if not 2 <= wanted.classes <= len(classes):
-            raise DataError(f"data={source}: classes={wanted.classes}, it has {len(classes)}; give 2 to {len(classes)}")
-        classes = classes[: wanted.classes]
-
-    def asked_for(part: Part) -> Part:
-        if wanted.classes is not None:
-            part = part.of(np.flatnonzero(part.used_labels < wanted.classes))
-        return part if wanted.subset == 1 else part.of(at_share(part.used_labels, wanted.subset, wanted.seed))
-
-    train = asked_for(catalogue.train)
+    classes = catalogue.classes[: wanted.classes_of(len(catalogue.classes), source)]
+    train = catalogue.train.of(wanted.chosen(catalogue.train.used_labels))
     if catalogue.val is not None:
-        return _Chosen(source, classes, train, asked_for(catalogue.val), catalogue.left_out)
+        val = catalogue.val.of(wanted.chosen(catalogue.val.used_labels))
+        return _Chosen(source, classes, train, val, catalogue.left_out)
     kept, held = stratified_split(train.used_labels, VALIDATION, wanted.seed)
     return _Chosen(source, classes, train.of(kept), train.of(held), catalogue.left_out)
 
@@ -156,8 +148,7 @@ def _decode(chosen: _Chosen, wanted: Wanted, total: int, writer: Writer) -> Made
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """As many as cores; what is queued when one gives up is not begun any more."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(cores)
+    pool = ThreadPoolExecutor(len(allowed_cores()))
     try:
         yield pool
     finally:
@@ -172,7 +163,7 @@ def _images(part: Part, size: int, pool: ThreadPoolExecutor) -> Iterator[tuple[i
             found = part.read(place_)
             return decode(found, size) if isinstance(found, bytes) else as_square(found, size)
         except (Unreadable, OSError, ValueError, MemoryError) as error:
-            return " ".join(str(error).split()) or type(error).__name__
+            return one_line(error)
 
     places = part.places
     for first in range(0, len(places), CHUNK):

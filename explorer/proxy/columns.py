@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from explorer.proxy.catalogue import Ints, Part, Read
-from explorer.proxy.dataset import DataError
+from explorer.proxy.dataset import DataError, split_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +28,13 @@ class Columns(NamedTuple):
 
 def without_columns(path: str, source: str) -> tuple[str, dict[str, str]]:
     """("/data/set", {"label": "fine_label"}) of the path "/data/set,label=fine_label"."""
+    plain, words = split_options(path, ("image", "label"))
     asked: dict[str, str] = {}
-    while True:
-        head, comma, word = path.rpartition(",")
-        role, equals, name = word.partition("=")
-        if not (comma and equals and role in ("image", "label")):
-            return path, asked
+    for role, name in words:
         if role in asked:
             raise DataError(f"data={source}: {role} is there twice; give it once")
-        path, asked[role] = head, name
+        asked[role] = name
+    return plain, asked
 
 
 def columns_of(schema: pa.Schema, asked: Mapping[str, str], source: str) -> Columns:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from explorer.profile.lease import OnWait
 from explorer.proxy import cifar, cues, digits, folder, hub, parquet, webdataset
-from explorer.proxy.dataset import DataError, Dataset, Progress, Split, Wanted, as_dataset, at_share
+from explorer.proxy.dataset import DataError, Dataset, Progress, Split, Wanted, as_dataset, split_options
 from search_spaces.document import short
+from search_spaces.errors import one_line
 
 __all__ = ["SOURCES", "DataError", "Dataset", "Source", "load_data", "parse_source", "with_options"]
 
@@ -86,8 +84,7 @@ def load_data(
     try:
         split = entry.load(wanted)
     except (OSError, RuntimeError) as error:  # of a path that is too long, or in the home of nobody
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"data={source[:200]}: cannot be read ({told[:200]}); make it readable") from None
+        raise DataError(f"data={source[:200]}: cannot be read ({one_line(error, 200)}); make it readable") from None
     if not entry.chooses:
         split = _chosen(split, wanted, source)
     if split.unreadable:
@@ -101,18 +98,14 @@ def load_data(
 
 def parse_source(source: str) -> Parsed:
     """Parsed("folder", "/data/birds", 0.1, None) of "folder:/data/birds,subset=0.1"."""
-    rest, options, columns = source, {}, ""
-    while True:
-        head, comma, word = rest.rpartition(",")
-        name, equals, value = word.partition("=")
-        if not (comma and equals and name in ("subset", "classes", "image", "label")):
-            break
-        if name in ("image", "label"):  # columns of a table, which are told with its path
-            rest, columns = head, f",{word}{columns}"
-            continue
+    rest, words = split_options(source, ("subset", "classes", "image", "label"))
+    columns = "".join(f",{name}={value}" for name, value in words if name in ("image", "label"))
+    options: dict[str, str] = {}
+    for name, value in words:
         if name in options:
             raise DataError(f"data={source}: {name} is there twice; give it once")
-        rest, options[name] = head, value
+        if name not in ("image", "label"):  # columns of a table, which are told with its path
+            options[name] = value
     kind, _, path = f"{rest}{columns}".partition(":")
     if kind not in SOURCES:
         known = ", ".join(f"{name}:PATH" if entry.needs_path else name for name, entry in SOURCES.items())
@@ -158,17 +151,10 @@ def _classes(text: str | None, source: str) -> int | None:
 
 def _chosen(split: Split, wanted: Wanted, source: str) -> Split:
     """A split that is in memory as a whole, with only the images that are asked for."""
-    if wanted.subset == 1 and wanted.classes in (None, split.classes):
+    classes = wanted.classes_of(split.classes, source)
+    if wanted.subset == 1 and classes == split.classes:
         return split
-    classes = wanted.classes or split.classes
-    if classes > split.classes:
-        raise DataError(f"data={source}: classes={classes}, it has {split.classes}; give 2 to {split.classes}")
-    train, val = (_kept(labels, classes, wanted) for labels in (split.train_labels, split.val_labels))
+    train, val = wanted.chosen(split.train_labels), wanted.chosen(split.val_labels)
     return Split(
         split.train_images[train], split.train_labels[train], split.val_images[val], split.val_labels[val], classes
     )
-
-
-def _kept(labels: NDArray[np.int64], classes: int, wanted: Wanted) -> NDArray[np.int64]:
-    places = np.flatnonzero(labels < classes)
-    return places if wanted.subset == 1 else places[at_share(labels[places], wanted.subset, wanted.seed)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,23 @@ class Wanted:
     cache_dir: Path | None = None  # None: where the source's images are kept by themselves
     progress: Progress | None = None  # called as images are decoded
     on_wait: OnWait | None = None  # called with the process that decodes them already
+
+    def classes_of(self, there: int, source: str) -> int:
+        """How many of the classes that there are.
+
+        Raises:
+            DataError: there are not so many.
+        """
+        if self.classes is None:
+            return there
+        if not 2 <= self.classes <= there:
+            raise DataError(f"data={source}: classes={self.classes}, it has {there}; give 2 to {there}")
+        return self.classes
+
+    def chosen(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places, ascending, of the images of these labels that are asked for."""
+        places = np.arange(len(labels)) if self.classes is None else np.flatnonzero(labels < self.classes)
+        return places if self.subset == 1 else places[at_share(labels[places], self.subset, self.seed)]
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,18 @@ class Dataset:
             mean=self.mean.to(device),
             std=self.std.to(device),
         )
+
+
+def split_options(text: str, names: Collection[str]) -> tuple[str, list[tuple[str, str]]]:
+    """("cues", [("subset", "0.1")]) of "cues,subset=0.1": what comes before options of these names, and those."""
+    found: list[tuple[str, str]] = []
+    while True:
+        head, comma, word = text.rpartition(",")
+        name, equals, value = word.partition("=")
+        if not (comma and equals and name in names):
+            return text, found[::-1]
+        text = head
+        found.append((name, value))
 
 
 def require_memory(share: float, size: int) -> None:

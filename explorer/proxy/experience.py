@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from explorer.folders import state_folder
+from explorer.whole import replacing
 
 FORMAT = "vitscape/training_speed@1"
 KEPT = 20  # last trainings of a kind that count
@@ -71,9 +70,8 @@ class Experience:
         del seen[:-KEPT]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False) as file:
-                json.dump({"format": FORMAT, "devices": devices}, file, indent=1)
-            os.replace(file.name, self.path)
+            with replacing(self.path) as part:
+                part.write_text(json.dumps({"format": FORMAT, "devices": devices}, indent=1))
         except OSError:
             return
 

@@ -6,15 +6,14 @@ import torch
 from torch import Tensor
 
 from explorer.proxy.step import Step
+from explorer.proxy.stream import free_memory
 
 
 def has_room_for_graph(device: torch.device) -> bool:
     """Whether a GPU has room for a second step's memory, which a graph keeps for itself; a step was run already."""
     if device.type != "cuda":
         return False
-    free, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.max_memory_allocated(device) < free + kept
+    return torch.cuda.max_memory_allocated(device) < free_memory(device)
 
 
 class Graphed:

@@ -11,6 +11,7 @@ from explorer.proxy.catalogue import Catalogue, Files, Part, decoded
 from explorer.proxy.columns import Columns, as_labels, columns_of, labelled, numbered, without_columns
 from explorer.proxy.dataset import DataError, Split, Wanted
 from explorer.proxy.shards import chosen, part_named
+from search_spaces.errors import one_line
 
 if TYPE_CHECKING:
     import datasets
@@ -70,7 +71,7 @@ def _from_disk(folder: Path, source: str) -> Mapping[str, datasets.Dataset]:
     try:
         found = library.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"data={source}: damaged ({_told(error)}); save it again") from None
+        raise DataError(f"data={source}: damaged ({one_line(error, 200)}); save it again") from None
     return found if isinstance(found, library.DatasetDict) else {"": found}
 
 
@@ -83,15 +84,15 @@ def _from_hub(name: str, source: str) -> Mapping[str, datasets.Dataset]:
     try:
         found = library.load_dataset(name, config or None)
     except FileNotFoundError as error:
-        raise DataError(f"data={source}: no such data set ({_told(error)}); write hf:OWNER/NAME") from None
+        raise DataError(f"data={source}: no such data set ({one_line(error, 200)}); write hf:OWNER/NAME") from None
     except ConnectionError as error:
         raise DataError(
-            f"data={source}: the hub is not reached for {name} ({_told(error)}); where it is, save it by"
+            f"data={source}: the hub is not reached for {name} ({one_line(error, 200)}); where it is, save it by"
             f' load_dataset("{name}").save_to_disk("/path"), and give hf:/path'
         ) from None
     except (library.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"data={source}: not loaded ({_told(error)}); give a configuration as hf:{name}@CONFIG"
+            f"data={source}: not loaded ({one_line(error, 200)}); give a configuration as hf:{name}@CONFIG"
         ) from None
     return found if isinstance(found, library.DatasetDict) else {"": found}
 
@@ -116,7 +117,9 @@ def _labels(split: datasets.Dataset, columns: Columns, source: str) -> Any:
     try:
         return as_labels(split.select_columns([columns.label]).with_format("arrow")[:].column(0))
     except (OSError, ValueError) as error:
-        raise DataError(f"data={source}: {columns.label} is not readable ({_told(error)}); save it again") from None
+        raise DataError(
+            f"data={source}: {columns.label} is not readable ({one_line(error, 200)}); save it again"
+        ) from None
 
 
 def _part(
@@ -134,7 +137,3 @@ def _part(
         return bytes(content)
 
     return labelled(labels, classes, lambda place: f"{name} row {place}".strip(), read)
-
-
-def _told(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from search_spaces.errors import one_line
+
 
 class Unreadable(ValueError):
     """This is no image, or a damaged one; says why."""
@@ -62,5 +64,5 @@ def _fitted(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _told(error: BaseException) -> str:
-    told = " ".join(str(error).split())
-    return "no image" if told.startswith("cannot identify image file") else told or type(error).__name__
+    told = one_line(error)
+    return "no image" if told.startswith("cannot identify image file") else told

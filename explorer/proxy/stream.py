@@ -24,9 +24,13 @@ def has_room(device: torch.device, size: int) -> bool:
     """Whether `size` bytes of images may lie on a device beside a training. On a CPU they lie already."""
     if device.type != "cuda":
         return True
+    return size * FREE_SHARE <= free_memory(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that a training may still take: free ones, and those that torch holds and does not use."""
     free, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, and not in use
-    return size * FREE_SHARE <= free + kept
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def is_on(images: Tensor, device: torch.device) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from explorer.profile.runtimes import Forward, NetworkRefused
 from explorer.profile.runtimes.runtime import Libraries
 from explorer.record import Precision
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def not_one(path: Path, inputs: Sequence[object], outputs: Sequence[object]) -> 
 
 
 def line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error, 200)
 
 
 def told(error: BaseException) -> str:
