@@ -162,7 +162,8 @@ def test_a_trial_whose_worker_is_killed_is_tried_again_and_at_last_recorded_as_f
 
 
 def test_after_ctrl_c_the_same_command_goes_on_and_nothing_is_lost_or_doubled(nodes: Any, tmp_path: Path) -> None:
-    words = ("mini.yaml", "--study", "s", "--storage", "a.db", "--trials", "8", "--log-dir", "logs", *SHORT)
+    where = ("--study", "s", "--storage", "a.db", "--log-dir", "logs")
+    words = ("mini.yaml", *where, "--trials", "8", *SHORT, "--stopping", "none")
     first = on(nodes, *words, cwd=tmp_path)
     until(lambda: any("epoch" in line for lines in logs(tmp_path / "logs").values() for line in lines), first)
     first.send_signal(signal.SIGINT)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import itertools
 import json
 import os
 import pickle
@@ -25,6 +26,8 @@ import pandas as pd
 import psycopg
 import pytest
 import sqlalchemy
+import sqlalchemy.exc
+import sqlalchemy.orm
 from optuna.distributions import IntDistribution
 from optuna.storages import _CachedStorage
 from optuna.trial import TrialState
@@ -162,21 +165,26 @@ def test_an_empty_database_has_no_studies_and_gets_none_by_reading(url: str) -> 
 # --- a server that is gone -------------------------------------------------------------------------------------------
 
 
-def test_a_search_goes_on_when_its_server_has_come_back(run: Run, url: str, server: Server) -> None:
-    def restart() -> None:
-        for trials, take_away in ((5, server.stop), (12, server.kill)):
-            soon(lambda at_least=trials: complete(url) >= at_least)  # type: ignore[misc]
-            take_away()
-            time.sleep(2)
-            server.start()
+def test_a_search_goes_on_when_its_server_has_come_back(
+    run: Run, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, done, coming = sqlalchemy.orm.Session.commit, itertools.count(1), list[threading.Timer]()
+    ways = {100: server.stop, 400: server.kill}  # after so many commits of about 800
 
-    with ThreadPoolExecutor(1) as thread:
-        restarted = thread.submit(restart)
-        status, _, err = run("search", *OPTIONS, "--storage", url, "--trials", "45")
-        restarted.result()
+    def cut(session: sqlalchemy.orm.Session) -> None:
+        commit(session)
+        if (take_away := ways.get(next(done))) is not None:
+            take_away()
+            coming.append(threading.Timer(2, server.start))
+            coming[-1].start()
+
+    monkeypatch.setattr(sqlalchemy.orm.Session, "commit", cut)
+    status, _, err = run("search", *OPTIONS, "--storage", url, "--trials", "45")
+    for back in coming:
+        back.join()
     assert status == 0, err
     frame = sound(url, 45)
-    assert err.count("the storage is gone, trying again") >= 2
+    assert err.count("the storage is gone, trying again") == 2
     assert searched(run, url, 46)["id"][: len(frame)].equals(frame["id"])
     assert not load_study("s", url).get_trials(states=(TrialState.RUNNING,))
 
