@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -319,6 +320,27 @@ def test_ctrl_c_while_a_trial_is_asked_for_or_told_leaves_none_running(
         find(mini, trials=3)
     assert statuses(load_study(None, "a.db"))["running"] == 0
     assert statuses(find(mini, trials=3))["complete"] == 3
+
+
+def test_a_ctrl_c_that_python_drops_ends_the_search_all_the_same_and_prints_nothing(
+    mini: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, dropped = optuna.Study.ask, list[object]()
+
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def asked(study: optuna.Study, *args: Any) -> optuna.Trial:
+        Interrupted()
+        return ask(study, *args)
+
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    monkeypatch.setattr(optuna.Study, "ask", asked)
+    with pytest.raises(KeyboardInterrupt):
+        find(mini, trials=3)
+    assert not dropped
+    assert sys.unraisablehook == dropped.append
 
 
 def test_a_trial_evaluated_but_not_yet_told_when_killed_keeps_its_values(mini: SearchSpace) -> None:

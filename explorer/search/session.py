@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -208,9 +209,9 @@ def interrupts() -> Iterator[Callable[[], None]]:
     """A check that raises KeyboardInterrupt after a Ctrl-C which was lost; a SIGTERM is as a Ctrl-C.
 
     Python drops an exception that a signal raises inside a destructor or a callback of C code, and there are many of
-    both under a training step; the check is made between steps.
+    both under a training step; the check is made between steps. What Python prints of it is not printed then.
     """
-    asked = threading.Event()
+    asked, print_dropped = threading.Event(), sys.unraisablehook
 
     def remember(number: int, where: FrameType | None) -> None:
         asked.set()
@@ -220,8 +221,16 @@ def interrupts() -> Iterator[Callable[[], None]]:
         if asked.is_set():
             raise KeyboardInterrupt
 
-    with handled(remember):
-        yield check
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if not (asked.is_set() and isinstance(what.exc_value, KeyboardInterrupt)):
+            print_dropped(what)
+
+    sys.unraisablehook = dropped
+    try:
+        with handled(remember):
+            yield check
+    finally:
+        sys.unraisablehook = print_dropped
 
 
 @contextmanager
