@@ -115,7 +115,8 @@ def require_data(space: SearchSpace, dataset: Dataset, source: str, settings: Tr
     channels, batch, share = dataset.train_images.shape[1], settings.batch_size, settings.data_share
     if space.root.leaf("in_channels").options != (channels,):
         raise InputError(f"in_channels: the data {source} has {channels} channels; set in_channels: {channels}")
-    require_memory(share, dataset.train_images.nbytes * max(space.image_sizes) ** 2 // dataset.image_size**2)
+    largest = settings.image_size or max(space.image_sizes)  # pixels trained at
+    require_memory(share, dataset.train_images.nbytes * largest**2 // dataset.image_size**2)
     for option, images, way_out in (
         (f"data={source}", len(dataset.train_images), "give more, or a smaller batch_size"),
         (f"fidelity data={share:g}", len(at_share(dataset.train_labels.numpy(), share, seed)), "raise it"),

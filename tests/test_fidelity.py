@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,16 @@ def test_all_candidates_train_on_the_same_part_that_the_study_s_seed_draws() -> 
     for trial, row in zip(study.trials, results.frame(study).to_dict("records"), strict=True):
         architecture = parse_space(MINI).suggest(optuna.trial.FixedTrial(trial.params))
         assert accuracies(architecture, seed=7, data_share=0.3)[-1] == row["accuracy"]
+
+
+def test_a_share_is_held_against_the_memory_at_the_size_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load_data("digits", 8).train_images.nbytes  # at 16 px four times that
+    sizes = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2 * images}
+    real = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: sizes.get(name) or real(name))
+    with pytest.raises(DataError, match="GB of images are copied, more than half of the memory; take --subset"):
+        find(settings=SHORT.model_copy(update={"data_share": 0.5}))
+    assert len(find(settings=SHORT.model_copy(update={"data_share": 0.5, "image_size": 8})).trials) == 2
 
 
 @pytest.mark.parametrize(
