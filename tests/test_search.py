@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy.orm
 from rich.console import Console
 
 from explorer import Limits, Setup, results, search
@@ -341,6 +342,30 @@ def test_a_ctrl_c_that_python_drops_ends_the_search_all_the_same_and_prints_noth
         find(mini, trials=3)
     assert not dropped
     assert sys.unraisablehook == dropped.append
+
+
+@pytest.mark.parametrize("after", [12, 20, 30])  # commits: some time after the study was opened
+def test_a_ctrl_c_in_the_middle_of_a_transaction_is_heard_when_it_has_ended(
+    mini: SearchSpace, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(mini, trials=1)
+    commit, begun, ended = sqlalchemy.orm.Session.commit, list[int](), list[int]()
+
+    def interrupted(session: sqlalchemy.orm.Session) -> None:
+        begun.append(len(begun))
+        if len(begun) == after:
+            session.connection()
+            signal.raise_signal(signal.SIGINT)
+        commit(session)
+        ended.append(begun[-1])
+
+    monkeypatch.setattr(sqlalchemy.orm.Session, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find(mini, trials=5)
+    assert ended == begun
+    assert len(begun) >= after
+    assert statuses(load_study(None, "a.db"))["running"] == 0
+    assert statuses(find(mini, trials=5))["complete"] == 5
 
 
 def test_a_trial_evaluated_but_not_yet_told_when_killed_keeps_its_values(mini: SearchSpace) -> None:

@@ -23,7 +23,8 @@ from explorer.proxy.data import load_data
 from explorer.proxy.train import TrainSettings
 from explorer.record import Evaluation
 from explorer.search.attempt import Images, Work, attempt
-from explorer.search.session import MOST_FAILURES, interrupts
+from explorer.search.interrupts import interrupts
+from explorer.search.session import MOST_FAILURES
 from explorer.search.stopping import Decision
 from explorer.setup import Setup
 from explorer.show import Display

@@ -25,12 +25,13 @@ from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images
 from explorer.search.budget import Budget
 from explorer.search.crew import MOST_FALSE_STARTS, Crew, Job, Member, died
+from explorer.search.interrupts import interrupts
 from explorer.search.logs import TrialLogs
 from explorer.search.nodes import room, says_what_is_missing
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
 from explorer.search.searching import Begin, Searching
-from explorer.search.session import SearchStopped, interrupts, session
+from explorer.search.session import SearchStopped, session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
 from explorer.search.worker import Desk, Heard, Hello, Note, Worker, pack

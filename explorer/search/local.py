@@ -9,9 +9,10 @@ import optuna
 from explorer.record import Evaluation
 from explorer.search.attempt import Images, attempt
 from explorer.search.budget import Budget
+from explorer.search.interrupts import interrupts
 from explorer.search.progress import SearchProgress
 from explorer.search.searching import Asked, Begin
-from explorer.search.session import interrupts, session
+from explorer.search.session import session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
 from search_spaces.architecture import Architecture

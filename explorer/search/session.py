@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -21,11 +17,11 @@ from explorer.search.attempt import Found
 from explorer.search.budget import Account, Budget
 from explorer.search.driver import UNREACHABLE, Driver, driving
 from explorer.search.interrupted import close_interrupted, enqueue_again
+from explorer.search.interrupts import uninterrupted
 from explorer.search.progress import SearchProgress
 from explorer.search.propose import Candidate, NothingLeft, Proposals
 from explorer.search.stopping import Rule
 from explorer.search.study import Plan, close_trial, records
-from explorer.signals import handled
 from explorer.sole_writer import read_anew
 from explorer.storage import StorageError, study_key
 from search_spaces.architecture import Architecture
@@ -202,42 +198,6 @@ def _is_ours(driver: Driver) -> bool:
     with suppress(*UNREACHABLE):
         driver.beat()
     return driver.taken_by is None
-
-
-@contextmanager
-def interrupts() -> Iterator[Callable[[], None]]:
-    """A check that raises KeyboardInterrupt after a Ctrl-C which was lost; a SIGTERM is as a Ctrl-C.
-
-    Python drops an exception that a signal raises inside a destructor or a callback of C code, and there are many of
-    both under a training step; the check is made between steps. What Python prints of it is not printed then.
-    """
-    asked, print_dropped = threading.Event(), sys.unraisablehook
-
-    def remember(number: int, where: FrameType | None) -> None:
-        asked.set()
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-
-    def dropped(what: sys.UnraisableHookArgs) -> None:
-        if not (asked.is_set() and isinstance(what.exc_value, KeyboardInterrupt)):
-            print_dropped(what)
-
-    sys.unraisablehook = dropped
-    try:
-        with handled(remember):
-            yield check
-    finally:
-        sys.unraisablehook = print_dropped
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C and SIGTERM back while trials are closed, in the main thread; else one may be left half closed."""
-    with handled(signal.SIG_IGN):
-        yield
 
 
 class RunningFront:

@@ -15,6 +15,7 @@ from explorer.limits import Limits
 from explorer.metrics import metric, metrics
 from explorer.record import TrialRecord
 from explorer.search.attempt import Work
+from explorer.search.interrupts import end_transactions
 from explorer.search.place import Place
 from explorer.sole_writer import SoleWriter
 from explorer.storage import ATTRIBUTE, STUDY_FORMAT, StorageError, open_storage, storage_errors
@@ -81,7 +82,9 @@ def open_study(name: str, url: str, plan: Plan, sampler: optuna.samplers.BaseSam
         StorageError: the storage cannot be used, or holds another kind of study under this name.
         StudyMismatch: the study was made by another plan.
     """
-    storage = SoleWriter(open_storage(url, must_exist=False))
+    opened = open_storage(url, must_exist=False)
+    end_transactions(opened.engine)
+    storage = SoleWriter(opened)
     with storage_errors(url):
         directions = [row.direction for row in metrics(plan.objectives)]
         known = name in optuna.get_all_study_names(storage)
