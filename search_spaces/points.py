@@ -12,11 +12,13 @@ from search_spaces.nodes import Choice, Leaf, Mapping, Value
 PLAIN = ("downsample", "local", "norm", "activation")  # fields of a stage that depend on no other
 
 
+@lru_cache(maxsize=10_000)
 def possible_widths(part: Mapping) -> tuple[Value, ...]:
     mixers = part.choice("mixer").alternatives
     return tuple(w for w in part.leaf("width").options if any(possible_mixer(m, w) is not None for m in mixers))
 
 
+@lru_cache(maxsize=10_000)
 def possible_mixer(mixer: Mapping, width: Value) -> dict[str, tuple[Value, ...]] | None:
     """For each field of a mixer the values possible at this width; None if some field has none."""
     assert isinstance(width, int)

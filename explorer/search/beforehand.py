@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from search_spaces.space import SearchSpace
 KNOWN = ("macs", "params")  # metrics that closed forms give exactly
 REMEMBERED = 20_000  # points whose costs are kept
 
-Key: TypeAlias = frozenset[tuple[str, str]]
+Key: TypeAlias = frozenset[tuple[str, Any, type]]
 
 
 class SpaceDomain:
@@ -33,7 +34,7 @@ class SpaceDomain:
 
     def column(self, name: str) -> str:
         """The place of a choice: "stages.1.mixer.window.heads" of "stages.1.mixer.window.heads[3|6]"."""
-        return name.split("[")[0]
+        return _column(name)
 
     def complete(self, wanted: Wanted, rng: np.random.Generator) -> Point:
         """The point with what is wanted, or the nearest possible to it, and chance for what is not mentioned."""
@@ -89,6 +90,11 @@ class SpaceDomain:
 _ANY = object()
 
 
+@lru_cache(maxsize=10_000)
+def _column(name: str) -> str:
+    return name.split("[")[0]
+
+
 def _near(wanted: Any, options: tuple[Value, ...], rng: np.random.Generator) -> Value:
     for option in options:
         if option == wanted and type(option) is type(wanted):
@@ -100,4 +106,4 @@ def _near(wanted: Any, options: tuple[Value, ...], rng: np.random.Generator) -> 
 
 
 def _key(params: Mapping[str, Any]) -> Key:
-    return frozenset((name, repr(value)) for name, value in params.items())  # 1 and True are equal, and two choices
+    return frozenset((name, value, type(value)) for name, value in params.items())  # 1 == True, and yet two choices

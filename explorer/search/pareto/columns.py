@@ -20,6 +20,7 @@ Levels: TypeAlias = dict[str, int]  # of a point, by column
 
 BINS = 12  # of a parameter with more values than MOST_LEVELS
 MOST_LEVELS = 40
+REMEMBERED = 20_000  # values whose places are kept
 UNEQUAL = 0.4  # how far apart two neighbours on a long scale are at least
 
 
@@ -37,17 +38,28 @@ class Columns:
         self.column_of = column_of
         self.levels: list[Level] = []
         self._numbers: dict[tuple[str, str], int] = {}  # (column, label) -> place in levels
+        # (parameter, value) of the distribution it was last looked up in: which column, and place in levels
+        self._known: dict[tuple[str, float], tuple[BaseDistribution, str, int]] = {}
 
     def row(self, values: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> Levels:
         """The levels of a point's values."""
         found = {}
         for name, value in values.items():
-            column, level = self.column_of(name), _level(distributions[name], value)
-            number = self._numbers.setdefault((column, level.label), len(self.levels))
-            if number == len(self.levels):
-                self.levels.append(level)
-            found[column] = number
+            known = self._known.get((name, value))
+            if known is None or known[0] is not distributions[name]:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                known = self._known[name, value] = (distributions[name], *self._place(name, value, distributions[name]))
+            found[known[1]] = known[2]
         return found
+
+    def _place(self, name: str, value: float, distribution: BaseDistribution) -> tuple[str, int]:
+        """The column of a parameter's value, and its place in the levels."""
+        column, level = self.column_of(name), _level(distribution, value)
+        number = self._numbers.setdefault((column, level.label), len(self.levels))
+        if number == len(self.levels):
+            self.levels.append(level)
+        return column, number
 
     def table(self, rows: list[Levels]) -> Table:
         """The rows as indicators; it follows from them alone, not from what was seen before."""

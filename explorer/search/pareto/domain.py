@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -24,19 +25,15 @@ class Point:
     values: dict[str, float]  # by parameter, as Optuna stores them
     distributions: dict[str, BaseDistribution]
 
-    @property
+    @cached_property
     def key(self) -> Key:
-        """What tells it from other points."""
+        """What tells it from other points; once it is complete."""
         return frozenset(self.values.items())
 
-    def seen(self, name: str) -> Any:
-        """A value as a trial sees it."""
-        return external(self.distributions[name], self.values[name])
-
-    @property
+    @cached_property
     def params(self) -> dict[str, Any]:
-        """All values as a trial sees them."""
-        return {name: self.seen(name) for name in self.values}
+        """All values as a trial sees them; once it is complete."""
+        return {name: external(self.distributions[name], value) for name, value in self.values.items()}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from explorer.search.pareto.tree import Path, Tree, path_of
 EXPECTED = "expected_values"  # user attribute of a pruned trial: what its objectives would likely have been
 PLAN = "pareto:plan"  # system attribute of a trial: what its sampler means to answer
 FIXED = "fixed_params"  # Optuna's, of a trial that was enqueued
+MOST_KINDS = 32  # distributions of one parameter that are compared with a new one
 
 
 @dataclass
@@ -50,7 +51,9 @@ class History:
     constraints: set[str] = field(default_factory=set)  # their names
     taken: set[Key] = field(default_factory=set)
     finished: set[int] = field(default_factory=set)  # trials, by number
+    proposed: list[int] = field(default_factory=list)  # those of them that were proposed, ascending
     _distributions: dict[str, BaseDistribution] = field(default_factory=dict)  # that trials were last asked for
+    _kinds: dict[str, list[BaseDistribution]] = field(default_factory=dict)  # all of a parameter, each once
     # of failed trials that may not have made all their decisions: those made, and whether more were planned
     _failed: list[tuple[Path, bool]] = field(default_factory=list)
 
@@ -67,12 +70,19 @@ class History:
         for trial in others:
             if trial.state.is_finished():
                 self.finished.add(trial.number)
+                if is_proposal(trial):
+                    insort(self.proposed, trial.number)
                 self._learn(trial)
         failed, self._failed = self._failed, []
         for path, more in failed:
             self._fail(path, more)
         under_way = [self._intended(trial) for trial in others if not trial.state.is_finished()]
         return [point for point in under_way if point is not None]
+
+    def turn(self, trials: Sequence[FrozenTrial], number: int) -> int:
+        """How many of the trials before this one were proposed."""
+        under_way = [trial for trial in trials if trial.number < number and trial.number not in self.finished]
+        return bisect_left(self.proposed, number) + sum(map(is_proposal, under_way))
 
     def levels(self, point: Point) -> Levels:
         """The levels of a point."""
@@ -88,7 +98,7 @@ class History:
             return Facts()
 
     def _learn(self, trial: FrozenTrial) -> None:
-        path = path_of(trial)
+        path = [(name, value, self._kind(name, distribution)) for name, value, distribution in path_of(trial)]
         point = Point({name: value for name, value, _ in path}, {name: d for name, _, d in path})
         self._distributions |= point.distributions
         self.taken.add(point.key)
@@ -104,6 +114,16 @@ class History:
         self.constraints |= constraints.keys()
         row = Row(trial.number, point, self.levels(point), values, constraints, self.facts(point))
         insort(self.rows, row, key=lambda one: one.number)
+
+    def _kind(self, name: str, distribution: BaseDistribution) -> BaseDistribution:
+        """The one object for all equal distributions of a parameter: what is known of each is kept by identity."""
+        kinds = self._kinds.setdefault(name, [])
+        for kind in kinds:
+            if kind is distribution or kind == distribution:
+                return kind
+        if len(kinds) < MOST_KINDS:
+            kinds.append(distribution)
+        return distribution
 
     def _fail(self, path: Path, more: bool) -> None:
         """Closes the way of a failed trial, unless it failed while it was asked.
@@ -152,3 +172,14 @@ class History:
             if name in self._distributions and (stored := internal(self._distributions[name], value)) is not None:
                 found[name] = stored
         return found
+
+
+def is_proposal(trial: FrozenTrial) -> bool:
+    """Whether a trial was proposed, or is about to be.
+
+    One that was enqueued was not, so that an interrupted trial and its repetition count as one; nor one that was killed
+    before anything was proposed.
+    """
+    if FIXED in trial.system_attrs:
+        return False
+    return PLAN in trial.system_attrs or trial.state == TrialState.RUNNING

@@ -68,7 +68,7 @@ class Candidates:
         )
 
     def _wanted(self, point: Point) -> Wanted:
-        return {self.column(name): point.seen(name) for name in point.values}
+        return {self.column(name): value for name, value in point.params.items()}
 
     def _changed(self, member: Point, changes: int) -> Wanted:
         wanted, names = self._wanted(member), list(member.values)

@@ -77,7 +77,7 @@ class ParetoSampler(BaseSampler):
             for again in range(3):
                 trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
                 under_way = history.read(trials, trial.number)
-                turn = sum(_is_proposal(one) for one in trials if one.number < trial.number)
+                turn = history.turn(trials, trial.number)
                 rng = np.random.default_rng(
                     [self.seed, turn, again, *([trial.number] if FIXED in trial.system_attrs else [])]
                 )
@@ -135,17 +135,6 @@ class ParetoSampler(BaseSampler):
         return any(
             other.number != trial.number and other.system_attrs.get(PLAN, {}).get("point") == point for other in trials
         )
-
-
-def _is_proposal(trial: FrozenTrial) -> bool:
-    """Whether a trial was proposed, or is about to be.
-
-    One that was enqueued was not, so that an interrupted trial and its repetition count as one; nor one that was killed
-    before anything was proposed.
-    """
-    if FIXED in trial.system_attrs:
-        return False
-    return PLAN in trial.system_attrs or trial.state == TrialState.RUNNING
 
 
 def _apart(model: Model, found: list[Point], under_way: list[Point]) -> Point:

@@ -25,7 +25,7 @@ def support(rows: list[Row]) -> list[Row]:
         for j in range(objectives):
             weights = np.full(objectives, (1 - share) / max(objectives - 1, 1))
             weights[j] = share
-            worst = (ranks * weights).max(axis=1)
+            worst = np.maximum.reduce([ranks[:, k] * weights[k] for k in range(objectives)])
             depth = np.minimum(depth, worst - worst.min())
     near = np.argsort(depth, kind="stable")[:NEAR]
     others = np.setdiff1d(np.arange(n), near)
