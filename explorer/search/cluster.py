@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +22,16 @@ from explorer.record import Evaluation, TrialRecord
 from explorer.search.attempt import Found, Images
 from explorer.search.budget import Budget
 from explorer.search.crew import MOST_FALSE_STARTS, Crew, Job, Member, died
+from explorer.search.crews import Evaluator, crews
 from explorer.search.interrupts import interrupts
 from explorer.search.logs import TrialLogs
-from explorer.search.nodes import room, says_what_is_missing
 from explorer.search.progress import SearchProgress
 from explorer.search.resources import Cluster
 from explorer.search.searching import Begin, Searching
 from explorer.search.session import SearchStopped, session
 from explorer.search.stopping import Decision, Rule
 from explorer.search.study import Plan
-from explorer.search.worker import Desk, Heard, Hello, Note, Worker, pack
+from explorer.search.worker import Desk, Heard, Note, Worker, pack
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -42,8 +39,6 @@ POLL_SECONDS = 0.5
 HIRE_SECONDS = 3.0  # between two looks at how much room there is
 PATIENCE_SECONDS = 30.0  # without a worker of a kind, before the progress says what they wait for
 SHOWN = 3  # trials whose step the progress shows
-
-Evaluator = Callable[..., Any]  # the class of the workers
 
 
 def run(
@@ -75,7 +70,7 @@ def run(
     with (
         interrupts() as check,
         begin(study, plan, budget, presets, progress, None if rule is None else at_desk, engine="ray") as search,
-        _crews(plan, cluster, desk, rule is not None, worker, progress) as (timers, trainers),
+        crews(plan, cluster, desk, rule is not None, worker, progress) as (timers, trainers),
     ):
         engine = _Engine(search, plan, cluster, timers, trainers, progress, TrialLogs(log_dir, progress.warn))
         while engine.goes_on():
@@ -254,63 +249,3 @@ class _Engine:
         number, where = job.candidate.trial.number, "" if member is None else member.where
         self.search.says(number, text, where)
         self.logs.write(number, text, where)
-
-
-@contextmanager
-def _crews(
-    plan: Plan, cluster: Cluster, desk: Any, stops: bool, worker: Evaluator, progress: SearchProgress
-) -> Iterator[tuple[Crew | None, Crew]]:
-    """Who times and who trains; None where the same workers do both. All are dismissed at the end."""
-    work, device = plan.work, plan.work.setup.device
-    separate = cluster.latency_resource is not None and work.profiled
-    of_trial, of_timer = cluster.of_trial(device), cluster.of_timer(device)
-
-    def hire(options: dict[str, Any]) -> Callable[[], Any]:
-        actor: Any = ray.remote(worker).options(**options)
-        return lambda: actor.remote(work, desk, stops)
-
-    def fits(hello: Hello, measures: bool) -> str | None:
-        return _difference(plan, hello, measures and work.profiled)
-
-    def many() -> int:
-        """Trainers: none where nothing is trained, and beside timers no more than have room, lest they take theirs."""
-        if not separate:
-            return room(of_trial) if cluster.workers is None else cluster.workers + len(trainers.unfit)
-        most = room(of_trial, of_timer) if work.trained else 0
-        return most if cluster.workers is None else min(most, cluster.workers)
-
-    trainers = Crew(
-        hire(of_trial),
-        many,
-        lambda hello: fits(hello, not separate),
-        partial(says_what_is_missing, of_trial),
-        progress.warn,
-    )
-    timers = None
-    if separate:
-        timers = Crew(
-            hire(of_timer),
-            partial(room, of_timer),
-            lambda hello: fits(hello, True),
-            partial(says_what_is_missing, of_timer),
-            progress.warn,
-        )
-    try:
-        yield timers, trainers
-    finally:
-        for crew in filter(None, (timers, trainers)):
-            crew.dismiss()
-
-
-def _difference(plan: Plan, hello: Hello, measures: bool) -> str | None:
-    """Why what a worker finds would not compare with the study's."""
-    if hello.place is None:
-        return hello.reason
-    names = ["training_precision"] if plan.work.trained else []
-    if measures:
-        names += ["device", "device_name", "torch", "libraries", "protocol"]
-    for name in names:
-        has, wants = getattr(hello.place, name), getattr(plan.place, name)
-        if has != wants:
-            return f"its {name.replace('_', ' ')} is {has}, the study's {wants}"
-    return None
