@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from explorer.search.pareto.tree import Decision, Node, Tree, count, external, left
+from explorer.search.pareto.tree import Decision, Node, Tree, count, external, is_new, left
 
 Key: TypeAlias = frozenset[tuple[str, float]]
 Wanted: TypeAlias = Mapping[str, Any]  # by column: the value as a trial sees it
@@ -86,8 +86,10 @@ ABSENT = _Absent()
 
 def choose(node: Node | None, distribution: BaseDistribution, wanted: Any, rng: np.random.Generator) -> float:
     """The value wanted where that leads to something new, else one that does, near it where there is a scale."""
-    values = left(node, distribution)
     target = internal(distribution, wanted)
+    if target is not None and not isinstance(distribution, FloatDistribution) and is_new(node, target):
+        return target
+    values = left(node, distribution)
     if not values:  # too many to list, or all that lies behind is known
         return target if target is not None else draw(distribution, rng)
     if target is not None and target in values:

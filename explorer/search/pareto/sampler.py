@@ -77,7 +77,7 @@ class ParetoSampler(BaseSampler):
             for again in range(3):
                 trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
                 under_way = history.read(trials, trial.number)
-                turn = history.turn(trials, trial.number)
+                turn = history.turn(trial.number)
                 rng = np.random.default_rng(
                     [self.seed, turn, again, *([trial.number] if FIXED in trial.system_attrs else [])]
                 )

@@ -171,6 +171,12 @@ def value_at(distribution: BaseDistribution, index: int) -> float:
     return distribution.low + index * (distribution.step or 0.0)
 
 
+def is_new(node: Node | None, value: float) -> bool:
+    """Whether a value leads to something new."""
+    child = None if node is None else node.children.get(value)
+    return child is None or not child.done
+
+
 def left(node: Node | None, distribution: BaseDistribution) -> list[float] | None:
     """The values that lead to something new; None where there are too many to list, so that nearly all of them do."""
     values = _values(distribution)
