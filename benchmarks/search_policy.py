@@ -1,4 +1,4 @@
-"""Hypervolume against evaluations: our sampler and Optuna's, on problems of which every point is known.
+"""Hypervolume against evaluations: our sampler, Optuna's and a plain local search, on problems known in every point.
 
     python -m benchmarks.search_policy                                  # 10 seeds, everything; about 2 hours of CPU
     python -m benchmarks.search_policy --seeds 3 --only stages --samplers pareto,random
@@ -36,16 +36,18 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from benchmarks.local_search import proposal
 from benchmarks.policy_problems import Problem, problems, volumes
 from explorer.search.pareto import ParetoSampler
 
 NOTES = Path("runs/search_policy.jsonl")
 TRIALS = {"table": 200, "stages": 200, "stages_3": 200, "tiny_32": 100}
 MARKS = (25, 50, 100, 200)
-OURS = "pareto"
+OURS, LOCAL = "pareto", "local search"
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     OURS: lambda seed: ParetoSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
+    LOCAL: lambda seed: RandomSampler(seed=seed),  # of points that are enqueued
     "tpe": lambda seed: TPESampler(seed=seed),
     "tpe multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
     "tpe multivariate group": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),
@@ -74,9 +76,11 @@ def run(problem: str, sampler: str, seed: int, trials: int) -> Run:
     torch.set_num_threads(1)  # GPSampler's; on two busy cores its threads wait for each other
     known = made(problem)
     study = optuna.create_study(directions=known.directions, sampler=SAMPLERS[sampler](seed))
-    seconds = []
+    rng, seconds = np.random.default_rng(seed), []
     for _ in range(trials):
         began = time.process_time()
+        if sampler == LOCAL:
+            study.enqueue_trial(proposal(known, study, rng))
         trial = study.ask()
         values = known.objective(trial)  # parameters are asked for in it; itself it takes microseconds
         seconds.append(time.process_time() - began)
