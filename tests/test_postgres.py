@@ -184,7 +184,7 @@ def test_a_search_goes_on_when_its_server_has_come_back(
         back.join()
     assert status == 0, err
     frame = sound(url, 45)
-    assert err.count("the storage is gone, trying again") == 2
+    assert err.count("the storage is gone, trying again") >= 2
     assert searched(run, url, 46)["id"][: len(frame)].equals(frame["id"])
     assert not load_study("s", url).get_trials(states=(TrialState.RUNNING,))
 
