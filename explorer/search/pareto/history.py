@@ -52,7 +52,7 @@ class History:
     taken: set[Key] = field(default_factory=set)
     finished: set[int] = field(default_factory=set)  # trials, by number
     proposed: list[int] = field(default_factory=list)  # those of them that were proposed, ascending
-    open: list[FrozenTrial] = field(default_factory=list)  # all others, when they were last read
+    unfinished: list[FrozenTrial] = field(default_factory=list)  # all others, when they were last read
     _distributions: dict[str, BaseDistribution] = field(default_factory=dict)  # that trials were last asked for
     _kinds: dict[str, list[BaseDistribution]] = field(default_factory=dict)  # all of a parameter, each once
     # of failed trials that may not have made all their decisions: those made, and whether more were planned
@@ -77,14 +77,14 @@ class History:
         failed, self._failed = self._failed, []
         for path, more in failed:
             self._fail(path, more)
-        self.open = [trial for trial in others if not trial.state.is_finished()]
-        under_way = [self._intended(trial) for trial in self.open]
+        self.unfinished = [trial for trial in others if not trial.state.is_finished()]
+        under_way = [self._intended(trial) for trial in self.unfinished]
         return [point for point in under_way if point is not None]
 
     def turn(self, asking: int) -> int:
         """How many of the trials before the one that is asking were proposed."""
-        open_before = (trial for trial in self.open if trial.number < asking)
-        return bisect_left(self.proposed, asking) + sum(map(is_proposal, open_before))
+        before = (trial for trial in self.unfinished if trial.number < asking)
+        return bisect_left(self.proposed, asking) + sum(map(is_proposal, before))
 
     def levels(self, point: Point) -> Levels:
         """The levels of a point."""
