@@ -25,7 +25,7 @@ from benchmarks import made_up
 from dashboard.data import POLL_SECONDS
 from explorer.profile.lease import exclusive
 from search_spaces import build
-from tests.browser import Served, Tab, chromium, serve, tab
+from tests.browser import POINTS, Served, Tab, chromium, serve, tab
 from tests.minis import vitscape
 from tests.studies import ARCHITECTURE, add, evaluation, new_study
 
@@ -258,13 +258,12 @@ def test_a_followed_search_shows_its_trials_as_they_come_until_it_is_left_alone(
 ) -> None:
     with serve(live, None, tmp_path / "served") as running, tab(browser, running.url) as opened:
         opened.open()
-        before, drawn = opened.page.evaluate(PAINTED), len(opened.points())
+        drawn = len(opened.points())
         follow = opened.page.locator(".st-key-follow label").first
         offer = opened.page.get_by_role("button", name=re.compile("new trial"))
         with writing(live, 300):
             follow.click()
-            opened.page.wait_for_function(f"{PAINTED} !== '{before}'", timeout=60_000)
-            assert len(opened.points()) > drawn
+            opened.page.wait_for_function(f"({POINTS})().length > {drawn}", timeout=60_000)
             assert offer.count() == 0
             follow.click()
             offer.wait_for(timeout=60_000)
