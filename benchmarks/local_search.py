@@ -47,10 +47,11 @@ def proposal(problem: Problem, study: optuna.Study, rng: np.random.Generator) ->
         values = np.array([problem.signed(tuple(trial.values)) for trial in feasible])
         front = [feasible[i] for i in np.flatnonzero(moocore.is_nondominated(values))]
     known = {frozenset(trial.params.items()) for trial in trials}
+    tries = 0
     while True:
-        for tries_left in reversed(range(TRIES)):
-            near = front and tries_left  # where all neighbours are known, a random point
-            point = Like(rng, front[int(rng.integers(len(front)))].params if near else {})
-            problem.objective(point)
-            if frozenset(point.asked.items()) not in known:
-                return point.asked
+        tries += 1
+        near = front and tries % TRIES  # now and then a random point: all neighbours may be known
+        point = Like(rng, front[int(rng.integers(len(front)))].params if near else {})
+        problem.objective(point)
+        if frozenset(point.asked.items()) not in known:
+            return point.asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,7 @@ class SearchSpace:
         assignment = self._assignment(architecture)
         found = {architecture.id: architecture}
         for name, value, options in self._decisions(assignment):
-            place = _place(name)
+            place = place_of(name)
             for option in options:
                 if option != value:
                     neighbour = self.compose(_following({**assignment, place: option}))
@@ -294,7 +294,9 @@ def _alternative(
     return f".{label}", choice.alternatives[choice.labels.index(str(label))]
 
 
-def _place(name: str) -> str:
+@lru_cache(maxsize=10_000)
+def place_of(name: str) -> str:
+    """Where a choice is made: "stages.1.mixer.window.heads" of "stages.1.mixer.window.heads[3|6]"."""
     return name.split("[")[0]
 
 
@@ -307,7 +309,7 @@ def _bounds(leaf: Leaf) -> tuple[int, int]:
 
 def _following(assignment: dict[str, Value]) -> Decide:
     def decide(name: str, options: tuple[Value, ...], leaf: Leaf | None) -> Value:
-        wanted = assignment.get(_place(name))
+        wanted = assignment.get(place_of(name))
         if wanted in options:
             return wanted
         if isinstance(wanted, int | float):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +15,7 @@ from explorer.metrics import metric
 from explorer.search.pareto.domain import Facts, Point, Wanted
 from search_spaces.architecture import Architecture
 from search_spaces.nodes import Leaf, Value
-from search_spaces.space import SearchSpace
+from search_spaces.space import SearchSpace, place_of
 
 KNOWN = ("macs", "params")  # metrics that closed forms give exactly
 REMEMBERED = 20_000  # points whose costs are kept
@@ -33,8 +32,8 @@ class SpaceDomain:
         self._facts: dict[Key, Facts] = {}
 
     def column(self, name: str) -> str:
-        """The place of a choice: "stages.1.mixer.window.heads" of "stages.1.mixer.window.heads[3|6]"."""
-        return _column(name)
+        """The place of a choice, whichever options are possible there."""
+        return place_of(name)
 
     def complete(self, wanted: Wanted, rng: np.random.Generator) -> Point:
         """The point with what is wanted, or the nearest possible to it, and chance for what is not mentioned."""
@@ -88,11 +87,6 @@ class SpaceDomain:
 
 
 _ANY = object()
-
-
-@lru_cache(maxsize=10_000)
-def _column(name: str) -> str:
-    return name.split("[")[0]
 
 
 def _near(wanted: Any, options: tuple[Value, ...], rng: np.random.Generator) -> Value:

@@ -45,15 +45,15 @@ class Columns:
         """The levels of a point's values."""
         found = {}
         for name, value in values.items():
-            known = self._known.get((name, value))
-            if known is None or known[0] is not distributions[name]:
+            distribution, known = distributions[name], self._known.get((name, value))
+            if known is None or known[0] is not distribution:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()
-                known = self._known[name, value] = (distributions[name], *self._place(name, value, distributions[name]))
+                known = self._known[name, value] = (distribution, *self._looked_up(name, value, distribution))
             found[known[1]] = known[2]
         return found
 
-    def _place(self, name: str, value: float, distribution: BaseDistribution) -> tuple[str, int]:
+    def _looked_up(self, name: str, value: float, distribution: BaseDistribution) -> tuple[str, int]:
         """The column of a parameter's value, and its place in the levels."""
         column, level = self.column_of(name), _level(distribution, value)
         number = self._numbers.setdefault((column, level.label), len(self.levels))

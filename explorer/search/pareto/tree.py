@@ -182,8 +182,7 @@ def left(node: Node | None, distribution: BaseDistribution) -> list[float] | Non
     values = _values(distribution)
     if values is None or node is None:
         return values
-    done = {value for value, child in node.children.items() if child.done}
-    return [value for value in values if value not in done] if done else values
+    return [value for value in values if is_new(node, value)]
 
 
 _listed: dict[
