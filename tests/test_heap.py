@@ -21,6 +21,7 @@ from explorer.proxy.heap import kept_heap
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
 CPU = torch.device("cpu")
+BLOCK = 2**24  # bytes: below LARGEST, so that it is of the heap
 PAGES = 2**28 // resource.getpagesize()  # of one step
 PR_SET_THP_DISABLE = 41  # prctl(2)
 
@@ -36,10 +37,21 @@ def single_pages() -> None:
 
 
 def step() -> int:
-    """Pages that the kernel handed out while 256 MB were taken, written to and freed."""
+    """Pages that the kernel handed out while 256 MB were taken, written to and freed.
+
+    By glibc itself, and nothing else between: a small block of torch's or Python's that stays at the heap's top would
+    keep all below it from the kernel, and whether there is one is chance.
+    """
+    glibc = ctypes.CDLL(None)
+    glibc.malloc.restype = ctypes.c_void_p
+    glibc.memset.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+    glibc.free.argtypes = (ctypes.c_void_p,)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [torch.zeros(2**18) for _ in range(256)]
-    del blocks
+    blocks = [glibc.malloc(BLOCK) for _ in range(2**28 // BLOCK)]
+    for block in blocks:
+        glibc.memset(block, 1, BLOCK)
+    for block in blocks:
+        glibc.free(block)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
