@@ -59,20 +59,24 @@ def corner(front: Array, seen: Array) -> Array:
     return np.asarray(np.maximum(seen.max(axis=0), front.max(axis=0)) + MARGIN)
 
 
-def expected_improvement(
-    means: Array, deviations: Array, scales: list[Scale], front: Array, seen: Array, rng: np.random.Generator
-) -> Array:
-    """(candidates,) expected gain of hypervolume; means and deviations (candidates, objectives) on the models' scales.
+class Improvement:
+    """What candidates are expected to add to the hypervolume of a front, all measured by the same directions and draws.
 
     `front` (n, objectives) is on the linear scale, and so is `seen`, all that is feasible.
     """
-    reference = corner(front, seen)
-    weights = directions(means.shape[1], rng)
-    best = scalarized(front, reference, weights).max(axis=0)  # (directions,)
-    noise = rng.normal(size=(DRAWS // 2, 1, means.shape[1]))
-    noise = np.concatenate([noise, -noise])
-    drawn = means + noise * deviations  # (draws, candidates, objectives)
-    for j, scale in enumerate(scales):
-        drawn[..., j] = scale.linear(drawn[..., j])
-    gain = np.maximum(scalarized(drawn, reference, weights) - best, 0.0)
-    return np.asarray(gain.mean(axis=(0, 2)))
+
+    def __init__(self, scales: list[Scale], front: Array, seen: Array, rng: np.random.Generator) -> None:
+        self.scales = scales
+        self.reference = corner(front, seen)
+        self.weights = directions(len(scales), rng)
+        self.best = scalarized(front, self.reference, self.weights).max(axis=0)  # (directions,)
+        noise = rng.normal(size=(DRAWS // 2, 1, len(scales)))
+        self.noise = np.concatenate([noise, -noise])
+
+    def expected(self, means: Array, deviations: Array) -> Array:
+        """(candidates,) gain; means and deviations (candidates, objectives) are on the models' scales."""
+        drawn = means + self.noise * deviations  # (draws, candidates, objectives)
+        for j, scale in enumerate(self.scales):
+            drawn[..., j] = scale.linear(drawn[..., j])
+        gain = np.maximum(scalarized(drawn, self.reference, self.weights) - self.best, 0.0)
+        return np.asarray(gain.mean(axis=(0, 2)))

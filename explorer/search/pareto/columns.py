@@ -69,7 +69,7 @@ class Columns:
         for i, row in enumerate(rows):
             for name, number in row.items():
                 numbers[i, place[name]] = number
-        found, distances = np.zeros_like(numbers), []
+        found, distances, ranks = np.zeros_like(numbers), [], list[dict[int, int]]()
         for j in range(len(names)):
             used, inverse = np.unique(numbers[:, j], return_inverse=True)
             levels = [Level("", None) if number < 0 else self.levels[number] for number in used]
@@ -77,8 +77,9 @@ class Columns:
             rank = np.empty(len(order), dtype=np.intp)
             rank[order] = np.arange(len(order))
             found[:, j] = rank[inverse]
+            ranks.append(dict(zip(used.tolist(), rank.tolist(), strict=True)))
             distances.append(_distances([levels[k].place for k in order]))
-        return Table(names, found, distances)
+        return Table(names, found, distances, ranks)
 
 
 class Table(NamedTuple):
@@ -87,13 +88,23 @@ class Table(NamedTuple):
     names: list[str]
     levels: NDArray[np.intp]  # (rows, columns)
     distances: list[Array]  # a column: (levels, levels)
+    ranks: list[dict[int, int]]  # a column: its levels by their places among all, -1 for points that have none
 
-    def indicators(self) -> Array:
-        """(rows, all levels): a one for each value that a point has."""
+    def ranked(self, rows: list[Levels]) -> NDArray[np.intp]:
+        """(rows, columns) of other rows; -1 for a value that is none of the column's, all -1 with another column."""
+        found = np.full((len(rows), len(self.names)), -1, dtype=np.intp)
+        for i, row in enumerate(rows):
+            known = [ranks.get(row.get(name, -1), -1) for name, ranks in zip(self.names, self.ranks, strict=True)]
+            if len(row) == sum(name in row for name in self.names):
+                found[i] = known
+        return found
+
+    def indicators(self, levels: NDArray[np.intp]) -> Array:
+        """(rows, all levels) of levels (rows, columns): a one for each value that a point has."""
         sizes = [len(distances) for distances in self.distances]
         starts = np.cumsum([0, *sizes])[:-1].astype(np.intp)
-        found = np.zeros((len(self.levels), sum(sizes)))
-        found[np.arange(len(self.levels))[:, None], self.levels + starts] = 1.0
+        found = np.zeros((len(levels), sum(sizes)))
+        found[np.arange(len(levels))[:, None], levels + starts] = 1.0
         return found
 
 

@@ -11,7 +11,7 @@ from explorer.search.pareto.domain import Key, Learned, Point, internal, moved
 from explorer.search.pareto.history import History
 from explorer.search.pareto.tree import external
 
-CHANGES = (1, 1, 1, 2, 2, 3)  # how many choices of a member are changed, each as likely
+MANY = 4  # a member changes in one choice, or in up to this part of all its choices
 MIXED, RANDOM = 0.2, 0.15  # shares of candidates; the rest are members changed
 
 Rng = np.random.Generator
@@ -40,7 +40,18 @@ class Candidates:
             one = members[int(self.rng.integers(len(members)))]
             if kind < RANDOM + MIXED and len(members) > 1:
                 return self._mixed(one, members[int(self.rng.integers(len(members)))])
-            return self._changed(one, CHANGES[int(self.rng.integers(len(CHANGES)))])
+            return self._changed(one, self._many(one))
+
+        return self._distinct(count, wanted)
+
+    def like(self, best: list[Point], count: int) -> list[Point]:
+        """What is near the best of earlier candidates: changed in one choice or two, or mixtures of two."""
+
+        def wanted() -> Wanted:
+            one = best[int(self.rng.integers(len(best)))]
+            if self.rng.random() < MIXED:
+                return self._mixed(one, best[int(self.rng.integers(len(best)))])
+            return self._changed(one, 1 + int(self.rng.integers(2)))
 
         return self._distinct(count, wanted)
 
@@ -66,6 +77,10 @@ class Candidates:
             for name, value in self.fixed.items()
             if name in point.values
         )
+
+    def _many(self, member: Point) -> int:
+        """How many choices of a member are to be changed."""
+        return 1 if self.rng.random() < 0.5 else int(self.rng.integers(2, max(3, len(member.values) // MANY) + 1))
 
     def _wanted(self, point: Point) -> Wanted:
         return {self.column(name): value for name, value in point.params.items()}

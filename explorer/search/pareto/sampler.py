@@ -13,16 +13,18 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from explorer.search.one_thread import one_thread
-from explorer.search.pareto.domain import ABSENT, Domain, Point, choose
+from explorer.search.pareto.domain import ABSENT, Domain, Key, Point, choose
 from explorer.search.pareto.history import FIXED, PLAN, History
 from explorer.search.pareto.model import Model
 from explorer.search.pareto.proposals import Candidates
+from explorer.search.pareto.prospects import Prospects
 from explorer.search.pareto.tree import path_of
 
 START = 10  # points spread over the space before anything is modelled
 LEAST = 3  # of them that have ended
 SPREAD_OF = 24  # random points among which one is chosen that is far from all that are known
-CANDIDATES = 160
+FIRST = 64  # candidates near the front
+ROUNDS, MORE, BEST = 3, 48, 8  # then so many rounds of so many more, near the best of all before
 NOTHING = Point({}, {})
 LOCAL = 0.1  # share of proposals that are a member of the front with one choice changed, by chance
 
@@ -121,11 +123,11 @@ class ParetoSampler(BaseSampler):
             member = members[int(rng.integers(len(members)))]
             if moves := model.allowed(candidates.moves(member)):
                 return moves[0]
-        found = candidates.near(members, CANDIDATES) or candidates.random(SPREAD_OF)
+        found = candidates.near(members, FIRST) or candidates.random(SPREAD_OF)
         if not found:
             return NOTHING
         with one_thread():
-            return model.best(found, under_way, rng)
+            return _best(found, candidates, model.prospects(under_way, found, rng))
 
     def _is_planned_elsewhere(self, study: optuna.Study, trial: FrozenTrial, point: dict[str, float]) -> bool:
         """Whether another trial that is under way means the same point: each of two that find it so yields."""
@@ -135,6 +137,19 @@ class ParetoSampler(BaseSampler):
         return any(
             other.number != trial.number and other.system_attrs.get(PLAN, {}).get("point") == point for other in trials
         )
+
+
+def _best(found: list[Point], candidates: Candidates, prospects: Prospects) -> Point:
+    """The candidate worth most: of those found, then of others near the best so far."""
+    judged: dict[Key, tuple[float, Point]] = {}
+    for left in range(ROUNDS, -1, -1):
+        worth = prospects.worth(found).tolist()
+        judged |= {point.key: (one, point) for point, one in zip(found, worth, strict=True)}
+        best = [point for _, point in sorted(judged.values(), key=lambda one: -one[0])[:BEST]]
+        found = [point for point in candidates.like(best, MORE) if point.key not in judged] if left else []
+        if not found:
+            break
+    return best[0]
 
 
 def _apart(model: Model, found: list[Point], under_way: list[Point]) -> Point:
