@@ -22,6 +22,9 @@ from explorer import Limits, results, search
 from explorer.search import default_sampler
 from explorer.search.beforehand import SpaceDomain
 from explorer.search.pareto import ParetoSampler
+from explorer.search.pareto.domain import Point
+from explorer.search.pareto.proposals import Candidates
+from explorer.search.pareto.sampler import FIRST, _best
 from search_spaces import cost
 from search_spaces.space import load_space, parse_space
 from tests.minis import MINI
@@ -144,6 +147,42 @@ def test_where_there_are_many_choices_it_finds_more_of_the_front_than_tpe_does()
     assert found["ours"] > 1.03 * found["tpe"]
 
 
+def test_rounds_of_candidates_find_what_is_worth_more_than_all_first_ones() -> None:
+    study = study_of(thirty_choices, 24)
+    history, model = ParetoSampler()._of(study)
+    history.read(study.get_trials(deepcopy=False), -1)
+    more = 0
+    for seed in range(8):
+        candidates = Candidates(history, {}, np.random.default_rng(seed))
+        first = candidates.near(model.front(), FIRST)
+        prospects = model.prospects([], first, candidates.rng)
+        best = _best(first, candidates, prospects)
+        more += prospects.worth([best])[0] > prospects.worth(first).max()
+    assert more >= 6
+
+
+def test_a_value_that_nothing_known_has_is_judged_like_the_nearest_that_is_known() -> None:
+    def objective(trial: Any) -> tuple[float, float]:
+        x, kind = trial.suggest_int("x", 0, 30), trial.suggest_categorical("kind", ("a", "b", "c", "d"))
+        return x + "abcd".index(kind), x**1.5
+
+    study = optuna.create_study(directions=BOTH)
+    for x, kind in [(0, "a"), (4, "b"), (10, "a"), (15, "b"), (20, "a"), (27, "b"), (30, "a"), (12, "c")]:
+        study.enqueue_trial({"x": x, "kind": kind})
+    study.optimize(objective, n_trials=8)
+    history, model = ParetoSampler()._of(study)
+    history.read(study.get_trials(deepcopy=False), -1)
+    prospects = model.prospects([], [], np.random.default_rng(0))
+
+    def worth(x: int, kind: int) -> float:
+        distributions = history.rows[0].point.distributions
+        return float(prospects.worth([Point({"x": x, "kind": kind}, distributions)])[0])
+
+    assert worth(13, 1) == worth(12, 1) != worth(15, 1)
+    assert worth(26, 1) == worth(27, 1) != worth(20, 1)
+    assert np.isfinite(worth(12, 3))  # a kind without a place on a scale, that nothing has
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_what_violates_a_constraint_is_avoided_once_that_is_learned(pruned: bool) -> None:
     def objective(trial: Any) -> tuple[float, float]:
@@ -176,11 +215,17 @@ def rdb(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{path}")
 
 
-@pytest.mark.parametrize("objective", [table, stages_3])
+def wide_ranges_that_depend(trial: Any) -> tuple[float, float]:
+    a = trial.suggest_int("a", 1, 9)
+    b, c = trial.suggest_int("b", 0, 50 * a), trial.suggest_float("c", 0, a)
+    return a + b * c, b + c - a * a
+
+
+@pytest.mark.parametrize("objective", [table, stages_3, wide_ranges_that_depend])
 def test_a_sampler_begun_again_in_the_middle_proposes_what_it_would_have_proposed(
     objective: Objective, tmp_path: Path
 ) -> None:
-    directions = (*BOTH, "minimize")[: 2 if objective is table else 3]
+    directions = (*BOTH, "minimize") if objective is stages_3 else BOTH
     whole = study_of(objective, 32, directions)
     for stop in (3, 20):
         path = tmp_path / f"{stop}.db"

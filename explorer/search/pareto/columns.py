@@ -21,6 +21,7 @@ Levels: TypeAlias = dict[str, int]  # of a point, by column
 BINS = 12  # of a parameter with more values than MOST_LEVELS
 MOST_LEVELS = 40
 REMEMBERED = 20_000  # values whose places are kept
+ABSENT = -1  # of points that have no value in a column
 UNEQUAL = 0.4  # how far apart two neighbours on a long scale are at least
 
 
@@ -65,21 +66,38 @@ class Columns:
         """The rows as indicators; it follows from them alone, not from what was seen before."""
         names = sorted({name for row in rows for name in row})
         place = {name: i for i, name in enumerate(names)}
-        numbers = np.full((len(rows), len(names)), -1, dtype=np.intp)
+        numbers = np.full((len(rows), len(names)), ABSENT, dtype=np.intp)
         for i, row in enumerate(rows):
             for name, number in row.items():
                 numbers[i, place[name]] = number
         found, distances, ranks = np.zeros_like(numbers), [], list[dict[int, int]]()
         for j in range(len(names)):
-            used, inverse = np.unique(numbers[:, j], return_inverse=True)
-            levels = [Level("", None) if number < 0 else self.levels[number] for number in used]
+            used = np.union1d(numbers[:, j], (ABSENT,))
+            levels = [Level("", None) if number == ABSENT else self.levels[number] for number in used]
             order = sorted(range(len(levels)), key=lambda k: levels[k].label)
             rank = np.empty(len(order), dtype=np.intp)
             rank[order] = np.arange(len(order))
-            found[:, j] = rank[inverse]
+            found[:, j] = rank[np.searchsorted(used, numbers[:, j])]
             ranks.append(dict(zip(used.tolist(), rank.tolist(), strict=True)))
             distances.append(_distances([levels[k].place for k in order]))
         return Table(names, found, distances, ranks)
+
+    def ranked(self, rows: list[Levels], table: Table) -> NDArray[np.intp]:
+        """(rows, columns) levels of other rows in a table; for a value that it lacks, the nearest that it has."""
+        found = np.empty((len(rows), len(table.names)), dtype=np.intp)
+        for i, row in enumerate(rows):
+            for j, (name, ranks) in enumerate(zip(table.names, table.ranks, strict=True)):
+                number = row.get(name, ABSENT)
+                rank = ranks.get(number)
+                found[i, j] = self._nearest(number, ranks) if rank is None else rank
+        return found
+
+    def _nearest(self, number: int, ranks: dict[int, int]) -> int:
+        """The rank of the nearest level on the same scale; where there is none that of points that have no value."""
+        at = self.levels[number].place
+        places = [(rank, self.levels[other].place) for other, rank in ranks.items() if other != ABSENT]
+        apart = [(abs(place - at), rank) for rank, place in places if place is not None and at is not None]
+        return min(apart)[1] if apart else ranks[ABSENT]
 
 
 class Table(NamedTuple):
@@ -88,16 +106,7 @@ class Table(NamedTuple):
     names: list[str]
     levels: NDArray[np.intp]  # (rows, columns)
     distances: list[Array]  # a column: (levels, levels)
-    ranks: list[dict[int, int]]  # a column: its levels by their places among all, -1 for points that have none
-
-    def ranked(self, rows: list[Levels]) -> NDArray[np.intp]:
-        """(rows, columns) of other rows; -1 for a value that is none of the column's, all -1 with another column."""
-        found = np.full((len(rows), len(self.names)), -1, dtype=np.intp)
-        for i, row in enumerate(rows):
-            known = [ranks.get(row.get(name, -1), -1) for name, ranks in zip(self.names, self.ranks, strict=True)]
-            if len(row) == sum(name in row for name in self.names):
-                found[i] = known
-        return found
+    ranks: list[dict[int, int]]  # a column: its levels by their places in Columns.levels, and by ABSENT
 
     def indicators(self, levels: NDArray[np.intp]) -> Array:
         """(rows, all levels) of levels (rows, columns): a one for each value that a point has."""
@@ -117,7 +126,8 @@ def _level(distribution: BaseDistribution, value: float) -> Level:
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     low, high, at = (_scaled(distribution, v) for v in (distribution.low, distribution.high, value))
     part = min(int((at - low) / (high - low) * BINS), BINS - 1)
-    return Level(f"bin {part}", low + (part + 0.5) / BINS * (high - low))
+    place = low + (part + 0.5) / BINS * (high - low)
+    return Level(f"bin {place!r}", place)  # by its place: ranges of one parameter may differ
 
 
 def _place(choice: Any) -> float | None:

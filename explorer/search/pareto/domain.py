@@ -42,7 +42,7 @@ class Facts:
 
     values: tuple[float | None, ...] = ()  # objectives known exactly; None where only an evaluation tells
     constraints: Mapping[str, float] | None = None  # known exactly, feasible where <= 0
-    features: tuple[float, ...] = ()  # numbers that objectives are likely to follow
+    features: tuple[float, ...] = ()  # numbers that objectives are likely to follow, as many for every point
 
 
 class Domain(Protocol):

@@ -11,7 +11,7 @@ from explorer.search.pareto.domain import Key, Learned, Point, internal, moved
 from explorer.search.pareto.history import History
 from explorer.search.pareto.tree import external
 
-MANY = 4  # a member changes in one choice, or in up to this part of all its choices
+MANY = 4  # a member is changed in one choice, or in two to a quarter of all, three at least
 MIXED, RANDOM = 0.2, 0.15  # shares of candidates; the rest are members changed
 
 Rng = np.random.Generator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import moocore
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from explorer.search.pareto.acquisition import Improvement, Scale
@@ -21,7 +20,7 @@ CONSTRAINED = 80  # trials that constraints did not let come to their objectives
 class Prospects:
     """The processes of one proposal, given all that is known and under way; any number of candidates can be judged.
 
-    A value that neither a trial nor one of the candidates `first` has is none that the processes can place.
+    Values that neither these nor the candidates `first` have are taken for the nearest that they have.
     """
 
     def __init__(
@@ -51,16 +50,16 @@ class Prospects:
     def worth(self, found: list[Point]) -> Array:
         """(candidates,) the more the better.
 
-        Below 0 what a constraint known beforehand forbids, by how far; minus infinity what cannot be placed.
+        Below 0 what a constraint known beforehand forbids, by how far.
         """
         facts = [self.history.facts(point) for point in found]
-        placed, asked = self.places.of(found, facts)
+        asked = self.places.of(found, facts)
         worth = self._feasible(asked, facts)
         if self.improvement is not None:
             means, deviations = self._expected(asked, facts)
             worth = worth * self.improvement.expected(means, deviations) + 1e-12 * worth
         excess = np.array([sum(max(value, 0.0) for value in (fact.constraints or {}).values()) for fact in facts])
-        return np.where(placed, np.where(excess > 0, -excess, worth), -np.inf)
+        return np.where(excess > 0, -excess, worth)
 
     def _expected(self, asked: Points, facts: list[Facts]) -> tuple[Array, Array]:
         """(candidates, objectives) means and deviations on the models' scales; what is known is exact."""
@@ -111,11 +110,10 @@ class _Places:
         x, f = self.table.indicators(self.table.levels[:m]), features_of(facts, self.range)
         self.known, self.pending = (x[:n], f[:n]), (x[n:], f[n:])
 
-    def of(self, found: list[Point], facts: list[Facts]) -> tuple[NDArray[np.bool_], Points]:
-        """Which of the candidates have values that are all known, and all as points of a process."""
-        levels = self.table.ranked([self.history.levels(point) for point in found])
-        placed: NDArray[np.bool_] = np.all(levels >= 0, axis=1)
-        return placed, (self.table.indicators(np.maximum(levels, 0)), features_of(facts, self.range))
+    def of(self, found: list[Point], facts: list[Facts]) -> Points:
+        """Candidates as points of a process."""
+        levels = self.history.columns.ranked([self.history.levels(point) for point in found], self.table)
+        return self.table.indicators(levels), features_of(facts, self.range)
 
     def process(self, name: str, y: Array) -> tuple[Process, Array]:
         """The process given y of the first rows and, at the points under way, what it expects there; and that."""

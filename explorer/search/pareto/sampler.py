@@ -24,7 +24,7 @@ START = 10  # points spread over the space before anything is modelled
 LEAST = 3  # of them that have ended
 SPREAD_OF = 24  # random points among which one is chosen that is far from all that are known
 FIRST = 64  # candidates near the front
-ROUNDS, MORE, BEST = 3, 48, 8  # then so many rounds of so many more, near the best of all before
+ROUNDS, MORE, BEST = 3, 48, 8  # then so many rounds of up to so many more, near the best of all before
 NOTHING = Point({}, {})
 LOCAL = 0.1  # share of proposals that are a member of the front with one choice changed, by chance
 
@@ -34,9 +34,10 @@ class ParetoSampler(BaseSampler):
 
     For categorical and integer parameters, conditional or not; floats are served as well. It starts with points spread
     over the space. Then it models each objective and constraint by a Gaussian process and proposes what is expected to
-    add most to the front's hypervolume, among members of the front with a few choices changed, mixtures of them, and
-    random points; now and then it just changes one choice of a member (Pareto local search, Paquete et al. 2004). What
-    was evaluated, is under way or enqueued is not proposed again while anything else is left.
+    add most to the front's hypervolume, among members of the front with some choices changed, mixtures of them, random
+    points, and, in several rounds, what is near the best of all these; now and then it just changes one choice of a
+    member (Pareto local search, Paquete et al. 2004). What was evaluated, is under way or enqueued is not proposed
+    again while anything else is left.
 
     Its whole state is the study: a proposal follows from the seed, the number of proposals before it, and the trials
     known by then. Many processes can ask at once: each writes into its trial what it means to propose, and yields where
