@@ -444,7 +444,8 @@ def test_a_wide_interval_is_told_as_noise(monkeypatch):
     draw = random.Random(0)
     wild = measure(Work(lambda n: draw.choice([1, 1, 4, 9])), image_size=8, time_limit_s=0.5)
     assert (wild.verdict, wild.stop) == ("noisy", "time_limit")
-    assert wild.reason.startswith("a repeat may differ by ") or wild.drift > 0.1  # on a machine busy with other tests
+    # other tests may have made the machine slower than it was, or slow when it was learnt how fast it is
+    assert wild.reason.startswith("a repeat may differ by ") or abs(wild.drift) > 0.1
 
 
 # --- several at once
