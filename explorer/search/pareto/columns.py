@@ -21,7 +21,7 @@ Levels: TypeAlias = dict[str, int]  # of a point, by column
 BINS = 12  # of a parameter with more values than MOST_LEVELS
 MOST_LEVELS = 40
 REMEMBERED = 20_000  # values whose places are kept
-ABSENT = -1  # of points that have no value in a column
+NO_VALUE = -1  # of points that have no value in a column
 UNEQUAL = 0.4  # how far apart two neighbours on a long scale are at least
 
 
@@ -66,14 +66,14 @@ class Columns:
         """The rows as indicators; it follows from them alone, not from what was seen before."""
         names = sorted({name for row in rows for name in row})
         place = {name: i for i, name in enumerate(names)}
-        numbers = np.full((len(rows), len(names)), ABSENT, dtype=np.intp)
+        numbers = np.full((len(rows), len(names)), NO_VALUE, dtype=np.intp)
         for i, row in enumerate(rows):
             for name, number in row.items():
                 numbers[i, place[name]] = number
         found, distances, ranks = np.zeros_like(numbers), [], list[dict[int, int]]()
         for j in range(len(names)):
-            used = np.union1d(numbers[:, j], (ABSENT,))
-            levels = [Level("", None) if number == ABSENT else self.levels[number] for number in used]
+            used = np.union1d(numbers[:, j], (NO_VALUE,))
+            levels = [Level("", None) if number == NO_VALUE else self.levels[number] for number in used]
             order = sorted(range(len(levels)), key=lambda k: levels[k].label)
             rank = np.empty(len(order), dtype=np.intp)
             rank[order] = np.arange(len(order))
@@ -87,7 +87,7 @@ class Columns:
         found = np.empty((len(rows), len(table.names)), dtype=np.intp)
         for i, row in enumerate(rows):
             for j, (name, ranks) in enumerate(zip(table.names, table.ranks, strict=True)):
-                number = row.get(name, ABSENT)
+                number = row.get(name, NO_VALUE)
                 rank = ranks.get(number)
                 found[i, j] = self._nearest(number, ranks) if rank is None else rank
         return found
@@ -95,9 +95,9 @@ class Columns:
     def _nearest(self, number: int, ranks: dict[int, int]) -> int:
         """The rank of the nearest level on the same scale; where there is none that of points that have no value."""
         at = self.levels[number].place
-        places = [(rank, self.levels[other].place) for other, rank in ranks.items() if other != ABSENT]
+        places = [(rank, self.levels[other].place) for other, rank in ranks.items() if other != NO_VALUE]
         apart = [(abs(place - at), rank) for rank, place in places if place is not None and at is not None]
-        return min(apart)[1] if apart else ranks[ABSENT]
+        return min(apart)[1] if apart else ranks[NO_VALUE]
 
 
 class Table(NamedTuple):
@@ -106,7 +106,7 @@ class Table(NamedTuple):
     names: list[str]
     levels: NDArray[np.intp]  # (rows, columns)
     distances: list[Array]  # a column: (levels, levels)
-    ranks: list[dict[int, int]]  # a column: its levels by their places in Columns.levels, and by ABSENT
+    ranks: list[dict[int, int]]  # a column: its levels by their places in Columns.levels, and by NO_VALUE
 
     def indicators(self, levels: NDArray[np.intp]) -> Array:
         """(rows, all levels) of levels (rows, columns): a one for each value that a point has."""

@@ -45,6 +45,11 @@ class Facts:
     features: tuple[float, ...] = ()  # numbers that objectives are likely to follow, as many for every point
 
 
+def excess(constraints: Mapping[str, float] | None) -> float:
+    """By how much constraints are violated, all together; 0 where none is."""
+    return sum(max(0.0, value) for value in (constraints or {}).values())
+
+
 class Domain(Protocol):
     """A space that is known beforehand."""
 

@@ -7,7 +7,7 @@ import math
 import moocore
 import numpy as np
 
-from explorer.search.pareto.domain import Facts, Point
+from explorer.search.pareto.domain import Point, excess
 from explorer.search.pareto.history import History
 from explorer.search.pareto.prospects import Prospects
 from explorer.search.pareto.shapes import Fitted, fitted
@@ -29,12 +29,12 @@ class Model:
         if feasible:
             values = np.array([row.values for row in feasible])
             return [feasible[i].point for i in np.flatnonzero(moocore.is_nondominated(values))]
-        excess = [sum(max(value, 0.0) for value in row.constraints.values()) for row in rows]
-        return [rows[i].point for i in np.argsort(excess, kind="stable")[:5]]
+        violated = [excess(row.constraints) for row in rows]
+        return [rows[i].point for i in np.argsort(violated, kind="stable")[:5]]
 
     def allowed(self, found: list[Point]) -> list[Point]:
         """Those of the points that no constraint known beforehand forbids."""
-        return [point for point in found if not _forbidden(self.history.facts(point))]
+        return [point for point in found if excess(self.history.facts(point).constraints) == 0]
 
     def farthest(self, found: list[Point], under_way: list[Point]) -> int:
         """Which of the points is farthest from its nearest neighbour among those known or under way."""
@@ -57,7 +57,3 @@ class Model:
         if self._fitted is None or self._fitted.numbers != numbers:
             self._fitted = fitted(self.history, rows)
         return self._fitted
-
-
-def _forbidden(facts: Facts) -> bool:
-    return any(value > 0 for value in (facts.constraints or {}).values())

@@ -31,15 +31,15 @@ class Candidates:
         return self._distinct(count, dict)
 
     def near(self, members: list[Point], count: int) -> list[Point]:
-        """Members changed in a few choices, mixtures of two, and a few random points."""
+        """Members changed in some choices, mixtures of two, and a few random points."""
 
         def wanted() -> Wanted:
             kind = self.rng.random()
             if kind < RANDOM or not members:
                 return {}
-            one = members[int(self.rng.integers(len(members)))]
+            one = self._any(members)
             if kind < RANDOM + MIXED and len(members) > 1:
-                return self._mixed(one, members[int(self.rng.integers(len(members)))])
+                return self._mixed(one, self._any(members))
             return self._changed(one, self._many(one))
 
         return self._distinct(count, wanted)
@@ -48,9 +48,9 @@ class Candidates:
         """What is near the best of earlier candidates: changed in one choice or two, or mixtures of two."""
 
         def wanted() -> Wanted:
-            one = best[int(self.rng.integers(len(best)))]
+            one = self._any(best)
             if self.rng.random() < MIXED:
-                return self._mixed(one, best[int(self.rng.integers(len(best)))])
+                return self._mixed(one, self._any(best))
             return self._changed(one, 1 + int(self.rng.integers(2)))
 
         return self._distinct(count, wanted)
@@ -77,6 +77,9 @@ class Candidates:
             for name, value in self.fixed.items()
             if name in point.values
         )
+
+    def _any(self, points: list[Point]) -> Point:
+        return points[int(self.rng.integers(len(points)))]
 
     def _many(self, member: Point) -> int:
         """How many choices of a member are to be changed."""

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from explorer.search.pareto.acquisition import Improvement, Scale
 from explorer.search.pareto.columns import Array
-from explorer.search.pareto.domain import Facts, Point
+from explorer.search.pareto.domain import Facts, Point, excess
 from explorer.search.pareto.history import History, Row
 from explorer.search.pareto.shapes import Fitted, feature_range, features_of, squeezed
 from explorer.search.pareto.support import support
@@ -58,8 +58,8 @@ class Prospects:
         if self.improvement is not None:
             means, deviations = self._expected(asked, facts)
             worth = worth * self.improvement.expected(means, deviations) + 1e-12 * worth
-        excess = np.array([sum(max(value, 0.0) for value in (fact.constraints or {}).values()) for fact in facts])
-        return np.where(excess > 0, -excess, worth)
+        violated = np.array([excess(fact.constraints) for fact in facts])
+        return np.where(violated > 0, -violated, worth)
 
     def _expected(self, asked: Points, facts: list[Facts]) -> tuple[Array, Array]:
         """(candidates, objectives) means and deviations on the models' scales; what is known is exact."""
