@@ -63,7 +63,7 @@ def resident() -> float:
 def first_step_takes_pages() -> None:
     with kept_heap(CPU):
         assert step() > PAGES / 2
-        assert min(step() for _ in range(5)) < PAGES / 100
+        assert max(step() for _ in range(5)) < PAGES / 100
 
 
 def last_of_two_gives_them_back() -> None:
@@ -80,7 +80,7 @@ def last_of_two_gives_them_back() -> None:
         began.wait(60)
         step()
     step()
-    assert min(step() for _ in range(3)) < PAGES / 100  # the other one still trains
+    assert step() < PAGES / 100  # the other one still trains
     held = resident()
     last_ends.set()
     other.join()
